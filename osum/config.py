@@ -1,0 +1,54 @@
+"""Typed configuration: one dataclass per stage, filled from YAML and dotted command-line overrides."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+T = TypeVar("T")
+
+
+def load(config_class: type[T], argv: list[str] | None = None) -> T:
+    """Build a config dataclass from ``--config FILE.yaml`` and overrides such as ``--optim.lr 1e-4``.
+
+    Later arguments win over earlier ones. A wrong name, type or value ends the program with one line
+    that names it (exit status 2).
+    """
+    parser = ArgumentParser(description=config_class.__doc__, exit_on_error=True)
+    parser.add_argument("--config", action="config", help="YAML file with the fields below; flags after it override it")
+    parser.add_class_arguments(config_class)
+    parsed = parser.parse_args(argv)
+    parsed.pop("config")
+    try:
+        return config_class(**vars(parser.instantiate_classes(parsed)))
+    except ValueError as err:
+        parser.error(str(err))
+
+
+def to_dict(config: Any) -> Any:
+    """Return the plain YAML/JSON form of a config: dataclasses to dicts, paths to strings, tuples to lists."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Namespace):
+        return to_dict(config.as_dict())
+    if isinstance(config, dict):
+        return {str(k): to_dict(v) for k, v in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [to_dict(v) for v in config]
+    return str(config) if isinstance(config, Path) else config
+
+
+def save(config: Any, path: Path) -> None:
+    """Write the resolved config as YAML that ``load`` reads back."""
+    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def read(config_class: type[T], path: Path) -> T:
+    """Read a config that ``save`` wrote. FileNotFoundError or ValueError naming the file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such config; was the stage that writes it run?")
+    return load(config_class, ["--config", str(path)])

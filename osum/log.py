@@ -1,0 +1,37 @@
+"""Logging of every stage: one event a line on stderr, and errors of the user as one line with a place."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+
+def setup(rank: int = 0) -> None:
+    """Send records of the `osum` logger to stderr; ranks other than 0 report errors only."""
+    logger = logging.getLogger("osum")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        logger.addHandler(handler)
+        logger.propagate = False
+    logger.setLevel(logging.INFO if rank == 0 else logging.ERROR)
+
+
+def get(name: str) -> logging.Logger:
+    """Return the logger of a module, below `osum`."""
+    return logging.getLogger(name if name.startswith("osum") else f"osum.{name}")
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """Run a stage's main: a mistake in data, options or the file system becomes one line and exit status 1."""
+    setup()
+    try:
+        main()
+    except (ValueError, OSError) as err:
+        frame = traceback.extract_tb(err.__traceback__)[-1]
+        message = " ".join(str(err).split("\n"))
+        get("osum").error("%s [%s:%d]", message, Path(frame.filename).name, frame.lineno)
+        sys.exit(1)

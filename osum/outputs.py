@@ -1,0 +1,141 @@
+"""Output folders of stages: atomic, with a done-mark that says from what they were made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from osum import config as config_module
+from osum import log
+
+DONE_MARK = ".done.json"
+NOT_CONTENT = frozenset({"out_dir", "overwrite", "num_workers", "num_procs"})
+"""Config fields that say where or how fast, not what: they never make an output stale."""
+
+logger = log.get(__name__)
+
+
+def digest(obj: Any) -> str:
+    """Return a short hash of anything that JSON can hold."""
+    return hashlib.blake2b(json.dumps(obj, sort_keys=True, ensure_ascii=True).encode(), digest_size=12).hexdigest()
+
+
+def atomic_write(path: Path, data: str | bytes) -> None:
+    """Write a whole file or nothing: to a neighbour first, flushed to disk, then renamed over the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(partial, "wb") as f:
+            f.write(data.encode() if isinstance(data, str) else data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def input_fingerprint(path: Path) -> str:
+    """Return what identifies an input: the done-mark of a stage's folder, else the content of a file.
+
+    FileNotFoundError when the input is missing or its stage has not finished.
+    """
+    if (path / DONE_MARK).is_file():
+        return json.loads((path / DONE_MARK).read_text())["fingerprint"]
+    if path.is_file():
+        with open(path, "rb") as f:
+            return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
+    if path.is_dir():
+        raise FileNotFoundError(f"{path}: the stage that writes it has not finished; run that stage again")
+    raise FileNotFoundError(f"{path}: not found; run the stage that writes it first")
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Return one line per leaf that differs between two plain configs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [line for k in keys for line in differences(old.get(k), new.get(k), f"{prefix}{k}.")]
+    return [] if old == new else [f"{prefix.rstrip('.')}: {old!r} -> {new!r}"]
+
+
+@contextmanager
+def output_dir(
+    path: Path | str,
+    config: Any,
+    inputs: Sequence[Path] = (),
+    overwrite: bool = False,
+    in_place: bool = False,
+) -> Iterator[Path | None]:
+    """Yield a folder to write the outputs of a stage into, or None when they are already there and up to date.
+
+    The folder becomes `path` only if the body ends well; a killed body leaves `path` as it was. With `in_place`
+    (training: checkpoints must survive a kill) the body writes to `path` itself, and changed inputs stop it.
+
+    `config` decides the content together with `inputs` (stage folders or files). ValueError with a diff when
+    `path` was made from another config, or in place from other inputs, unless `overwrite`.
+    """
+    path = Path(path)
+    # `overwrite` and the like are dropped on the top level only: nested configs all describe content.
+    plain = {k: v for k, v in config_module.to_dict(config).items() if k not in NOT_CONTENT}
+    made_from = {"config": plain, "inputs": {str(p): input_fingerprint(Path(p)) for p in inputs}}
+    mark = {**made_from, "fingerprint": digest({"config": plain, "inputs": sorted(made_from["inputs"].values())})}
+    old = _read_mark(path)
+    if old is not None and old["fingerprint"] == mark["fingerprint"] and old["complete"] and not overwrite:
+        logger.info("skip out_dir=%s reason=up-to-date", path)
+        yield None
+        return
+    if old is not None and not overwrite:
+        _refuse_changes(path, old, mark, in_place)
+    if in_place:
+        yield from _write_in_place(path, mark, clear=overwrite)
+    else:
+        yield from _write_then_rename(path, mark)
+
+
+def _read_mark(path: Path) -> dict[str, Any] | None:
+    for name, complete in ((DONE_MARK, True), (".started.json", False)):
+        if (path / name).is_file():
+            return {**json.loads((path / name).read_text()), "complete": complete}
+    return None
+
+
+def _refuse_changes(path: Path, old: dict[str, Any], new: dict[str, Any], in_place: bool) -> None:
+    changed = differences(old["config"], new["config"])
+    if in_place:
+        changed += differences(old["inputs"], new["inputs"], "inputs.")
+    if changed:
+        raise ValueError(
+            f"{path} was made with other settings ({'; '.join(changed)}). "
+            "Use the old settings, another output folder, or --overwrite true to replace it"
+        )
+
+
+def _write_in_place(path: Path, mark: dict[str, Any], clear: bool) -> Iterator[Path]:
+    if clear and path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / DONE_MARK).unlink(missing_ok=True)
+    atomic_write(path / ".started.json", json.dumps(mark, ensure_ascii=False, indent=1))
+    yield path
+    atomic_write(path / DONE_MARK, json.dumps(mark, ensure_ascii=False, indent=1))
+
+
+def _write_then_rename(path: Path, mark: dict[str, Any]) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".{path.name}.*.partial"):
+        shutil.rmtree(stale)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        atomic_write(partial / DONE_MARK, json.dumps(mark, ensure_ascii=False, indent=1))
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
