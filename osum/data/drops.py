@@ -1,0 +1,94 @@
+"""The ledger of a stage: every utterance that was read is used or dropped for a counted, listed reason."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from osum import log
+from osum.outputs import atomic_write
+
+logger = log.get(__name__)
+
+
+@dataclass
+class Reason:
+    """The utterances dropped for one reason; a defect is bad data, anything else is a configured filter."""
+
+    defect: bool
+    ids: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Drops:
+    """Count what a stage reads, uses and drops."""
+
+    read: int = 0
+    """Utterances seen."""
+    used: int = 0
+    """Utterances that went on to the output."""
+    reasons: dict[str, Reason] = field(default_factory=dict)
+
+    def add(self, reason: str, utterance_id: str, defect: bool = False) -> None:
+        """Log and list one dropped utterance. ValueError if the reason is known with another `defect`."""
+        entry = self.reasons.setdefault(reason, Reason(defect))
+        if entry.defect != defect:
+            raise ValueError(f"drop reason {reason!r} is used both as a defect and as a filter; give it two names")
+        entry.ids.append(utterance_id)
+        log_drop = logger.warning if defect else logger.debug
+        log_drop("data skip utterance=%s reason=%s", utterance_id, reason)
+
+    def merge(self, other: Drops) -> None:
+        """Add the counts and lists of another ledger, for example that of a worker process."""
+        self.read += other.read
+        self.used += other.used
+        for name, reason in other.reasons.items():
+            entry = self.reasons.setdefault(name, Reason(reason.defect))
+            assert entry.defect == reason.defect, name
+            entry.ids.extend(reason.ids)
+
+    @property
+    def num_dropped(self) -> int:
+        """Dropped utterances, whatever the reason."""
+        return sum(len(r.ids) for r in self.reasons.values())
+
+    @property
+    def num_defects(self) -> int:
+        """Dropped utterances whose data is bad."""
+        return sum(len(r.ids) for r in self.reasons.values() if r.defect)
+
+    def check(self, max_defect_rate: float) -> None:
+        """Stop a stage that reads too much bad data. ValueError naming counts and the first utterances.
+
+        `max_defect_rate` is the share of read utterances, from 0 to 1, that may be defective.
+        """
+        assert self.read == self.used + self.num_dropped, (self.read, self.used, self.num_dropped)
+        if self.read == 0:
+            raise ValueError("no utterance was read; check the input of this stage")
+        rate = self.num_defects / self.read
+        if rate > max_defect_rate:
+            listed = "; ".join(_describe(name, r.ids) for name, r in sorted(self.reasons.items()) if r.defect)
+            raise ValueError(
+                f"{self.num_defects} of {self.read} utterances are defective ({rate:.1%} > {max_defect_rate:.1%}): "
+                f"{listed}. Repair them or raise max_defect_rate"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{"read", "used", "dropped": {reason: {"count", "defect", "ids"}}}`."""
+        dropped = {
+            name: {"count": len(r.ids), "defect": r.defect, "ids": list(r.ids)}
+            for name, r in sorted(self.reasons.items())
+        }
+        return {"read": self.read, "used": self.used, "dropped": dropped}
+
+    def save(self, path: Path) -> None:
+        """Write the ledger as JSON, whole or not at all."""
+        assert self.read == self.used + self.num_dropped, (self.read, self.used, self.num_dropped)
+        atomic_write(path, json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n")
+
+
+def _describe(name: str, ids: list[str], num_shown: int = 3) -> str:
+    more = ", ..." if len(ids) > num_shown else ""
+    return f"{name} ({len(ids)}: {', '.join(ids[:num_shown])}{more})"

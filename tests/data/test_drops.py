@@ -1,0 +1,49 @@
+"""The ledger of dropped utterances."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from osum.data.drops import Drops
+
+
+def test_counts_and_lists_by_reason(tmp_path: Path) -> None:
+    drops = Drops(read=4, used=1)
+    drops.add("too_long", "a")
+    drops.add("too_long", "b")
+    drops.add("unreadable", "c", defect=True)
+    drops.save(tmp_path / "drops.json")
+    assert json.loads((tmp_path / "drops.json").read_text()) == {
+        "read": 4,
+        "used": 1,
+        "dropped": {
+            "too_long": {"count": 2, "defect": False, "ids": ["a", "b"]},
+            "unreadable": {"count": 1, "defect": True, "ids": ["c"]},
+        },
+    }
+
+
+def test_only_defects_stop_a_stage() -> None:
+    drops = Drops(read=100, used=50)
+    for n in range(49):
+        drops.add("too_short", str(n))
+    drops.add("unreadable", "bad-7", defect=True)
+    drops.check(max_defect_rate=0.01)
+    with pytest.raises(ValueError, match=r"1 of 100 .* unreadable \(1: bad-7\).*max_defect_rate"):
+        drops.check(max_defect_rate=0.005)
+
+
+def test_read_is_used_plus_dropped(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError):
+        Drops(read=2, used=1).save(tmp_path / "drops.json")
+    with pytest.raises(ValueError, match="no utterance"):
+        Drops().check(0.01)
+
+
+def test_merge_adds_a_workers_ledger() -> None:
+    ours, theirs = Drops(read=1, used=1), Drops(read=2, used=1)
+    theirs.add("empty", "x", defect=True)
+    ours.merge(theirs)
+    ours.merge(theirs)
+    assert (ours.read, ours.used, ours.num_dropped, ours.num_defects) == (5, 3, 2, 2)
