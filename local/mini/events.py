@@ -27,9 +27,8 @@ def _voiced(f0_hz: np.ndarray, formants_hz: tuple[float, ...]) -> np.ndarray:
 
 
 def _fade(audio: np.ndarray, attack_s: float, release_s: float) -> np.ndarray:
-    t = _time(len(audio) / SAMPLE_RATE_HZ)[: len(audio)]
-    total = len(audio) / SAMPLE_RATE_HZ
-    return audio * np.clip(t / attack_s, 0, 1) * np.clip((total - t) / release_s, 0, 1)
+    t = np.arange(len(audio)) / SAMPLE_RATE_HZ
+    return audio * np.clip(t / attack_s, 0, 1) * np.clip((t[-1] - t) / release_s, 0, 1)
 
 
 def _join(parts: list[np.ndarray]) -> np.ndarray:
