@@ -1,0 +1,157 @@
+"""How one utterance becomes a sequence of tokens, for each of the two models. Training and decoding share this.
+
+L = positions of the sequence, S = speech embeddings, T = tokens of the target. The end token is predicted at the last
+position and is itself never an input, so a sequence has as many positions as predictions are possible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as ListOf
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from osum.audio.frames import num_speech_embeddings
+from osum.types import Example
+
+IGNORED = -100
+"""Label of positions without a token to predict (the default `ignore_index` of torch's cross-entropy)."""
+
+Lens = TypeVar("Lens", int, np.ndarray)
+
+
+class Tokenizer(Protocol):
+    """What the templates need of a Hugging Face tokenizer."""
+
+    eos_token_id: int | None
+
+    def encode(self, text: str, add_special_tokens: bool = ...) -> list[int]:
+        """Return the token ids of a text."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """The decoder positions of one utterance."""
+
+    input_ids: np.ndarray
+    """(L,) int64; the value at a speech position is ignored."""
+    labels: np.ndarray
+    """(L,) int64: the token to predict at this position (already shifted), IGNORED where none is."""
+    speech_mask: np.ndarray
+    """(L,) bool: positions filled with speech embeddings."""
+
+
+class Template(Protocol):
+    """What both templates do."""
+
+    eos_id: int
+
+    def target_ids(self, target: str) -> list[int]:
+        """Tokens of a target, without the end token."""
+
+    def prefix_len(self, task: str, prompt: str) -> int:
+        """Positions before the target, speech embeddings not counted."""
+
+    def num_speech(self, num_samples: Lens) -> Lens:
+        """Speech embeddings among the positions, for an utterance of so many samples."""
+
+    def prefix(self, example: Example) -> Sequence:
+        """Everything before the target: what decoding starts from."""
+
+    def encode(self, example: Example) -> Sequence:
+        """Prefix and target; the loss is on target and end token."""
+
+
+class SulmTemplate:
+    """`[prompt][speech-begin][speech x S][speech-end][target]`, predicting target and end of text.
+
+    Speech-begin and speech-end are embeddings of the model, not tokens, so they count as speech positions: S + 2.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.eos_id = _eos(tokenizer)
+        self._tokenizer = tokenizer
+
+    def target_ids(self, target: str) -> list[int]:
+        """Tokens of a target, without the end token."""
+        return self._tokenizer.encode(target, add_special_tokens=False)
+
+    def prefix_len(self, task: str, prompt: str) -> int:
+        """Positions of prompt, speech-begin and speech-end; the task name is not part of the sequence."""
+        return len(self._tokenizer.encode(prompt, add_special_tokens=False)) + 2
+
+    def num_speech(self, num_samples: Lens) -> Lens:
+        """Speech embeddings of an utterance of so many samples."""
+        return num_speech_embeddings(num_samples)
+
+    def prefix(self, example: Example) -> Sequence:
+        """`[prompt][speech-begin][speech x S][speech-end]`, nothing to predict."""
+        prompt_ids = self._tokenizer.encode(example.prompt, add_special_tokens=False)
+        num_speech = self.num_speech(example.audio.shape[0]) + 2
+        return _without_loss(prompt_ids + [self.eos_id] * num_speech, len(prompt_ids))
+
+    def encode(self, example: Example) -> Sequence:
+        """(P + S + 2 + T,) positions; the loss is on the T target tokens and the end token."""
+        return _with_target(self.prefix(example), self.target_ids(example.target), self.eos_id)
+
+
+class WhisperTemplate:
+    """`[start tokens][task tag][target]` for the decoder of an encoder-decoder, predicting target and end of text."""
+
+    def __init__(self, tokenizer: Tokenizer, start_ids: ListOf[int] = ()) -> None:
+        """`start_ids` open every decoder sequence; by default the end token does."""
+        self.eos_id = _eos(tokenizer)
+        self._tokenizer = tokenizer
+        self._start_ids = list(start_ids) or [self.eos_id]
+
+    def target_ids(self, target: str) -> list[int]:
+        """Tokens of a target, without the end token."""
+        return self._tokenizer.encode(target, add_special_tokens=False)
+
+    def prefix_len(self, task: str, prompt: str) -> int:
+        """Positions of start tokens and task tag; prompts are not part of the sequence."""
+        return len(self._start(task))
+
+    def num_speech(self, num_samples: Lens) -> Lens:
+        """Zero: speech reaches this decoder through cross-attention."""
+        return num_samples * 0
+
+    def prefix(self, example: Example) -> Sequence:
+        """`[start tokens][task tag]`, nothing to predict."""
+        ids = self._start(example.task)
+        return _without_loss(ids, len(ids))
+
+    def encode(self, example: Example) -> Sequence:
+        """(P + T,) positions; the loss is on the T target tokens and the end token."""
+        return _with_target(self.prefix(example), self.target_ids(example.target), self.eos_id)
+
+    def _start(self, task: str) -> list[int]:
+        return self._start_ids + self._tokenizer.encode(task_tag(task), add_special_tokens=False)
+
+
+def task_tag(task: str) -> str:
+    """Return the text that tells the first-step decoder its task: `ser` -> `<ser>`, `only:sap+sgc` -> `<only><sap><sgc>`."""
+    return "".join(f"<{part}>" for part in task.replace(":", "+").split("+"))
+
+
+def _eos(tokenizer: Tokenizer) -> int:
+    if tokenizer.eos_token_id is None:
+        raise ValueError("the tokenizer has no end token; set eos_token (<|endoftext|>) in its folder")
+    return int(tokenizer.eos_token_id)
+
+
+def _without_loss(ids: list[int], speech_start: int) -> Sequence:
+    """Positions from `speech_start` on belong to speech."""
+    input_ids = np.asarray(ids, dtype=np.int64)
+    return Sequence(input_ids, np.full(len(ids), IGNORED, dtype=np.int64), np.arange(len(ids)) >= speech_start)
+
+
+def _with_target(prefix: Sequence, target_ids: list[int], eos_id: int) -> Sequence:
+    predicted = np.asarray([*target_ids, eos_id], dtype=np.int64)
+    fed = predicted[:-1]
+    return Sequence(
+        input_ids=np.concatenate([prefix.input_ids, fed]),
+        labels=np.concatenate([prefix.labels[:-1], predicted]),
+        speech_mask=np.concatenate([prefix.speech_mask, np.zeros(len(fed), dtype=bool)]),
+    )
