@@ -1,0 +1,88 @@
+"""Attention inside the segments of a packed sequence, for transformers' models and our own layers.
+
+Importing registers the name `segments` with transformers. A model built with `attn_implementation="segments"` and
+called with the keyword `segments=Segments(...)` attends inside segments only; without the keyword (generation with a
+cache) it behaves as `sdpa`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from osum.model.packing import Packing
+
+IMPLEMENTATION = "segments"
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The packings that one forward pass needs."""
+
+    own: Packing
+    memory: Packing | None = None
+    """Packing of the encoder output that a decoder's cross-attention reads."""
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    queries: Packing,
+    keys: Packing,
+    is_causal: bool,
+    scale: float | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Packed (Lq, H, D) x (Lk, Hkv, D) -> (Lq, H, D); segment i of the queries sees segment i of the keys.
+
+    Causal attention needs no mask: padding lies after every real query. Otherwise padded keys are masked.
+    """
+    mask = None if is_causal or keys.is_full else keys.mask[:, None, None, :]
+    out = scaled_dot_product_attention(
+        queries.pad(query).transpose(1, 2),
+        keys.pad(key).transpose(1, 2),
+        keys.pad(value).transpose(1, 2),
+        attn_mask=mask,
+        dropout_p=dropout,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return queries.pack(out.transpose(1, 2))
+
+
+def _segments_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    segments: Segments | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """The signature of transformers: (1, H, L, D) each -> (1, L, H, D)."""
+    if segments is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    is_cross = getattr(module, "is_decoder", False) and not module.is_causal
+    out = attend(
+        query[0].transpose(0, 1),
+        key[0].transpose(0, 1),
+        value[0].transpose(0, 1),
+        queries=segments.own,
+        keys=segments.memory if is_cross else segments.own,
+        is_causal=module.is_causal,
+        scale=kwargs.get("scaling"),
+        dropout=kwargs.get("dropout", 0.0),
+    )
+    return out[None], None
+
+
+AttentionInterface.register(IMPLEMENTATION, _segments_forward)
+AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)

@@ -1,0 +1,194 @@
+"""Models from their configs: random ones from sizes, pretrained ones from a local or hub folder.
+
+A config names a `path` (Hugging Face folder or hub name) or gives sizes; the sizes are ignored beside a path.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import inject_adapter_in_model
+from torch import nn
+from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config, WhisperConfig, WhisperModel
+
+from osum.model.adaptor import Adaptor, AdaptorConfig
+from osum.model.attention import IMPLEMENTATION
+from osum.model.encoder import Encoder
+from osum.model.speech_llm import SpeechLLM
+from osum.model.whisper import MultitaskWhisper
+
+
+@dataclass
+class WhisperSizes:
+    """Whisper, from a folder or of given sizes."""
+
+    path: str | None = None
+    """Hugging Face folder or hub name to start from; null starts from random weights of the sizes below."""
+    d_model: int = 128
+    """Width of encoder and decoder."""
+    encoder_layers: int = 3
+    """Transformer layers of the encoder."""
+    decoder_layers: int = 2
+    """Transformer layers of the decoder."""
+    num_heads: int = 4
+    """Attention heads everywhere."""
+    ffn_dim: int = 512
+    """Inner width of the feed-forward blocks."""
+    n_mels: int = 80
+    """Mel bins: 80, or 128 for large-v3."""
+    dropout: float = 0.1
+    """Dropout on hidden states."""
+    init_std: float = 0.02
+    """Standard deviation of random weights."""
+
+
+@dataclass
+class LlmSizes:
+    """The Qwen2 language model, from a folder or of given sizes."""
+
+    path: str | None = None
+    """Hugging Face folder or hub name to start from; null starts from random weights of the sizes below."""
+    hidden_size: int = 128
+    """Width."""
+    num_layers: int = 3
+    """Transformer layers."""
+    num_heads: int = 4
+    """Query heads."""
+    num_kv_heads: int = 2
+    """Key and value heads."""
+    ffn_dim: int = 384
+    """Inner width of the feed-forward (SwiGLU)."""
+    init_std: float = 0.02
+    """Standard deviation of random weights."""
+    attention_dropout: float = 0.0
+    """Dropout on attention weights."""
+
+
+@dataclass
+class LoraConfig:
+    """Low-rank adaptation of the LLM (arXiv 2106.09685); the defaults are the paper's."""
+
+    rank: int = 8
+    """Rank r."""
+    alpha: int = 32
+    """The update is scaled by alpha / r."""
+    dropout: float = 0.1
+    """Dropout before the update."""
+    targets: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"])
+    """Names of the linear layers that get one."""
+
+
+@dataclass
+class SpeechLlmConfig:
+    """What a SULM consists of."""
+
+    adaptor: AdaptorConfig = field(default_factory=AdaptorConfig)
+    """Between encoder and LLM."""
+    llm: LlmSizes = field(default_factory=LlmSizes)
+    """The language model."""
+    lora: LoraConfig | None = None
+    """LoRA on the LLM; null leaves the LLM as it is."""
+    freeze: list[str] = field(default_factory=list)
+    """Regular expressions over parameter names; what one matches is not trained. A pattern without a match is an error."""
+
+
+def build_whisper(sizes: WhisperSizes, vocab_size: int, num_ctc_units: int) -> MultitaskWhisper:
+    """Return the encoder-decoder of stage 3; 0 CTC units mean no CTC head."""
+    if sizes.path is None:
+        whisper = WhisperModel(_whisper_config(sizes, vocab_size))
+    else:
+        whisper = WhisperModel.from_pretrained(sizes.path, dtype=torch.float32, attn_implementation=IMPLEMENTATION)
+        whisper.resize_token_embeddings(max(vocab_size, whisper.config.vocab_size))
+    encoder = Encoder(whisper.encoder)
+    return MultitaskWhisper(encoder, whisper.decoder, ctc_head(encoder, num_ctc_units))
+
+
+def build_encoder(sizes: WhisperSizes) -> Encoder:
+    """Return the encoder of a Whisper folder or of given sizes, float32."""
+    if sizes.path is None:
+        return Encoder(WhisperModel(_whisper_config(sizes, vocab_size=2)).encoder)
+    whisper = WhisperModel.from_pretrained(sizes.path, dtype=torch.float32, attn_implementation=IMPLEMENTATION)
+    return Encoder(whisper.encoder)
+
+
+def build_speech_llm(
+    cfg: SpeechLlmConfig, encoder: Encoder, vocab_size: int, eos_token_id: int, num_ctc_units: int
+) -> SpeechLLM:
+    """Return the SULM of stage 4 around an encoder, frozen as configured."""
+    llm = _build_llm(cfg.llm, vocab_size, eos_token_id)
+    if cfg.lora is not None:
+        llm = _add_lora(llm, cfg.lora)
+    adaptor = Adaptor(encoder.width, llm.config.hidden_size, cfg.adaptor)
+    model = SpeechLLM(encoder, adaptor, llm, ctc_head(encoder, num_ctc_units))
+    freeze(model, cfg.freeze)
+    return model
+
+
+def ctc_head(encoder: Encoder, num_units: int) -> nn.Linear | None:
+    """Return the CTC output layer over encoder frames, None for 0 units."""
+    return nn.Linear(encoder.width, num_units) if num_units else None
+
+
+def freeze(model: nn.Module, patterns: list[str]) -> None:
+    """Stop training every parameter that a pattern matches. ValueError with near names if a pattern matches none."""
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in patterns:
+        matched = {name for name in names if re.search(pattern, name)}
+        if not matched:
+            near = difflib.get_close_matches(pattern, names, n=5, cutoff=0.3) or names[:5]
+            raise ValueError(f"freeze: no parameter matches {pattern!r}; near names: {', '.join(near)}")
+        for name, parameter in model.named_parameters():
+            if name in matched:
+                parameter.requires_grad_(False)
+
+
+def _whisper_config(sizes: WhisperSizes, vocab_size: int) -> WhisperConfig:
+    return WhisperConfig(
+        vocab_size=vocab_size,
+        d_model=sizes.d_model,
+        num_mel_bins=sizes.n_mels,
+        encoder_layers=sizes.encoder_layers,
+        decoder_layers=sizes.decoder_layers,
+        encoder_attention_heads=sizes.num_heads,
+        decoder_attention_heads=sizes.num_heads,
+        encoder_ffn_dim=sizes.ffn_dim,
+        decoder_ffn_dim=sizes.ffn_dim,
+        dropout=sizes.dropout,
+        init_std=sizes.init_std,
+        pad_token_id=0,
+        bos_token_id=0,
+        eos_token_id=0,
+        decoder_start_token_id=0,
+        attn_implementation=IMPLEMENTATION,
+    )
+
+
+def _build_llm(sizes: LlmSizes, vocab_size: int, eos_token_id: int) -> PreTrainedModel:
+    if sizes.path is not None:
+        return AutoModelForCausalLM.from_pretrained(sizes.path, dtype=torch.float32, attn_implementation=IMPLEMENTATION)
+    config = Qwen2Config(
+        vocab_size=vocab_size,
+        hidden_size=sizes.hidden_size,
+        intermediate_size=sizes.ffn_dim,
+        num_hidden_layers=sizes.num_layers,
+        num_attention_heads=sizes.num_heads,
+        num_key_value_heads=sizes.num_kv_heads,
+        initializer_range=sizes.init_std,
+        attention_dropout=sizes.attention_dropout,
+        tie_word_embeddings=True,
+        bos_token_id=eos_token_id,
+        eos_token_id=eos_token_id,
+        attn_implementation=IMPLEMENTATION,
+    )
+    return AutoModelForCausalLM.from_config(config, attn_implementation=IMPLEMENTATION)
+
+
+def _add_lora(llm: PreTrainedModel, cfg: LoraConfig) -> PreTrainedModel:
+    peft_config = PeftLoraConfig(
+        r=cfg.rank, lora_alpha=cfg.alpha, lora_dropout=cfg.dropout, target_modules=cfg.targets, use_rslora=False
+    )
+    return inject_adapter_in_model(peft_config, llm)

@@ -1,0 +1,85 @@
+"""The speech-understanding language model: encoder, adaptor, LLM, on packed sequences.
+
+Letters: B utterances, L = total LLM positions, S = total speech embeddings, H the LLM's width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from osum.audio.augment import SpecAugmentConfig, spec_augment
+from osum.audio.features import LogMel
+from osum.model.adaptor import Adaptor
+from osum.model.attention import Segments
+from osum.model.encoder import Encoder
+from osum.model.losses import Loss, ctc_sum, target_nll
+from osum.model.packing import Packing
+from osum.types import Batch
+
+
+class SpeechLLM(nn.Module):
+    """``[prompt][speech-begin][speech][speech-end][target][end]`` read by an LLM (arXiv 2501.13306, section 3)."""
+
+    def __init__(self, encoder: Encoder, adaptor: Adaptor, llm: PreTrainedModel, ctc_head: nn.Linear | None) -> None:
+        super().__init__()
+        self.log_mel = LogMel(encoder.n_mels)
+        self.encoder = encoder
+        self.adaptor = adaptor
+        self.llm = llm
+        self.boundaries = nn.Embedding(2, llm.config.hidden_size)
+        """Speech-begin and speech-end."""
+        self.ctc_head = ctc_head
+
+    def forward(
+        self,
+        batch: Batch,
+        augment: SpecAugmentConfig | None = None,
+        rngs: Sequence[np.random.Generator] = (),
+    ) -> Loss:
+        """Return the summed losses of a batch; SpecAugment if asked, drawn from one generator an utterance."""
+        mel, mel_lens = self.log_mel(batch.audio, batch.audio_lens)
+        if augment is not None:
+            mel = spec_augment(mel, mel_lens, rngs, augment)
+        frames, frame_packing = self.encoder(mel, mel_lens)
+        segments = Packing(batch.segment_lens)
+        hidden = self.read(self.splice(batch.input_ids, batch.speech_mask, *self.adaptor(frames, frame_packing)), segments)
+        nll, num_tokens, num_correct = target_nll(hidden, self.llm.lm_head, batch, segments)
+        ctc = nll.new_zeros(()) if self.ctc_head is None else ctc_sum(self.ctc_head(frames), frame_packing, batch)
+        return Loss(nll, num_tokens, ctc, num_correct)
+
+    def embed_speech(self, audio: Tensor, audio_lens: Tensor) -> tuple[Tensor, Packing]:
+        """Packed audio (N,) at 16 kHz -> packed speech embeddings (S, H) at 12.5 Hz and their packing."""
+        return self.adaptor(*self.encoder(*self.log_mel(audio, audio_lens)))
+
+    def splice(self, input_ids: Tensor, speech_mask: Tensor, speech: Tensor, packing: Packing) -> Tensor:
+        """Put ``[begin] speech [end]`` of every utterance where the mask of (L,) says; -> (L, H)."""
+        framed = frame_speech(speech, packing, self.boundaries.weight)
+        assert int(speech_mask.sum()) == len(framed), (int(speech_mask.sum()), len(framed))
+        embedded = self.llm.get_input_embeddings()(input_ids.masked_fill(speech_mask, 0))
+        return embedded.index_copy(0, speech_mask.nonzero().squeeze(1), framed.to(embedded.dtype))
+
+    def read(self, embeddings: Tensor, segments: Packing) -> Tensor:
+        """Run the LLM over packed (L, H) embeddings; positions start at 0 in every segment. -> (L, H)."""
+        return self.llm.model(
+            inputs_embeds=embeddings[None],
+            # A mapping keeps transformers from building (L, L) masks of its own.
+            attention_mask={"full_attention": None},
+            position_ids=segments.positions[None],
+            use_cache=False,
+            segments=Segments(segments),
+        ).last_hidden_state[0]
+
+
+def frame_speech(speech: Tensor, packing: Packing, boundaries: Tensor) -> Tensor:
+    """Packed (S, H) -> packed (S + 2B, H): each utterance between the two boundary embeddings (2, H)."""
+    framed_lens = packing.lens + 2
+    starts = framed_lens.cumsum(0) - framed_lens
+    framed = speech.new_zeros(int(framed_lens.sum()), speech.shape[1])
+    framed = framed.index_copy(0, starts[packing.segment_ids] + packing.positions + 1, speech)
+    begin, end = boundaries.to(speech.dtype).expand(len(starts), 2, -1).unbind(1)
+    return framed.index_copy(0, starts, begin).index_copy(0, starts + framed_lens - 1, end)
