@@ -60,6 +60,8 @@ class Example:
     """What the model has to write after the speech, without the end token."""
     audio: np.ndarray
     """(num_samples,) float32 at 16 kHz in [-1, 1]."""
+    transcript: str | None = None
+    """Verified transcript whatever the task asks for (for CTC), None where unknown."""
 
 
 @dataclass

@@ -6,6 +6,7 @@ position and is itself never an input, so a sequence has as many positions as pr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as ListOf
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -99,10 +100,11 @@ class SulmTemplate:
 class WhisperTemplate:
     """`[start tokens][task tag][target]` for the decoder of an encoder-decoder, predicting target and end of text."""
 
-    def __init__(self, tokenizer: Tokenizer, start_ids: ListOf[int] = ()) -> None:
-        """`start_ids` open every decoder sequence; by default the end token does."""
+    def __init__(self, tokenizer: Tokenizer, tags: Mapping[str, str], start_ids: ListOf[int] = ()) -> None:
+        """`tags` name the tasks (`ser`: `<ser>`); `start_ids` open every sequence, by default the end token does."""
         self.eos_id = _eos(tokenizer)
         self._tokenizer = tokenizer
+        self._tags = dict(tags)
         self._start_ids = list(start_ids) or [self.eos_id]
 
     def target_ids(self, target: str) -> list[int]:
@@ -127,12 +129,7 @@ class WhisperTemplate:
         return _with_target(self.prefix(example), self.target_ids(example.target), self.eos_id)
 
     def _start(self, task: str) -> list[int]:
-        return self._start_ids + self._tokenizer.encode(task_tag(task), add_special_tokens=False)
-
-
-def task_tag(task: str) -> str:
-    """Return the text that tells the first-step decoder its task: `ser` -> `<ser>`, `only:sap+sgc` -> `<only><sap><sgc>`."""
-    return "".join(f"<{part}>" for part in task.replace(":", "+").split("+"))
+        return self._start_ids + self._tokenizer.encode(self._tags[task], add_special_tokens=False)
 
 
 def _eos(tokenizer: Tokenizer) -> int:

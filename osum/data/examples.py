@@ -1,0 +1,83 @@
+"""From a row of the index to an Example: the one way, for training, evaluation and decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from osum.data.index import Index
+from osum.types import Example, Utterance
+
+Prompts = Mapping[str, Mapping[str, Sequence[str]]]
+"""Task -> language -> sentences."""
+Augment = Callable[[np.ndarray, Utterance], np.ndarray]
+"""Audio (num_samples,) and its utterance -> audio of the same length."""
+
+
+class TargetTask(Protocol):
+    """What the loader needs of a task."""
+
+    def target(self, utterance: Utterance) -> str | None:
+        """Return what the model has to write, None where the utterance can't serve."""
+
+
+class Item(NamedTuple):
+    """One entry of a pack."""
+
+    row: int
+    task: str
+    prompt: int
+    """Which of the prompts of this task and language."""
+    copy: int = 0
+    """Which repetition of the row within the epoch."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """An utterance that was planned and could not be used."""
+
+    key: str
+    task: str
+    reason: str
+
+
+def prompts_for(prompts: Prompts, task: str, language: str) -> Sequence[str]:
+    """Return the prompts of a task in a language, or in English, or in whatever there is. ValueError without any."""
+    of_task = prompts.get(task, {})
+    found = of_task.get(language) or of_task.get("en") or next((p for _, p in sorted(of_task.items()) if p), ())
+    if not found:
+        raise ValueError(f"task {task!r} has no prompts; add them to the prompts folder as {task}.yaml")
+    return found
+
+
+def make_example(
+    index: Index,
+    item: Item,
+    tasks: Mapping[str, TargetTask],
+    prompts: Prompts,
+    augment: Augment | None = None,
+) -> Example | Dropped:
+    """Read and decode one item. A damaged member or a missing target gives a Dropped with its reason, never an error.
+
+    OSError if a tar is missing or the disk fails: that is no matter of one utterance.
+    """
+    try:
+        utterance = index.utterance(item.row)
+        audio = index.audio(item.row)
+    except ValueError as err:
+        return Dropped(index.key(item.row), item.task, f"corrupt: {err}")
+    target = tasks[item.task].target(utterance)
+    if target is None:
+        return Dropped(utterance.key, item.task, "no_target")
+    return Example(
+        key=utterance.key,
+        task=item.task,
+        language=utterance.language,
+        prompt=prompts_for(prompts, item.task, utterance.language)[item.prompt],
+        target=target,
+        audio=augment(audio, utterance) if augment else audio,
+        transcript=utterance.text,
+    )

@@ -1,0 +1,127 @@
+"""Token lengths of every (row, task), made once before training: the plan packs by them and reads no tar."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from osum import log
+from osum.data.examples import Prompts, TargetTask, prompts_for
+from osum.data.index import Index
+from osum.text.template import Template
+
+NUM_PROBES = 128
+"""Rows whose targets and tokens identify tasks and tokenizer in the name of the cached table."""
+
+logger = log.get(__name__)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Decoder positions of every (row, task, prompt). R rows, K tasks, G languages, P prompts at most."""
+
+    tasks: tuple[str, ...]
+    target_lens: np.ndarray
+    """(R, K) int32 tokens of the target without the end token; -1 where the row can't serve the task."""
+    prefix_lens: np.ndarray
+    """(K, G, P) int32 positions before the target, speech not counted."""
+    num_prompts: np.ndarray
+    """(K, G) int32."""
+    speech_lens: np.ndarray
+    """(R,) int64 speech embeddings among the positions."""
+    languages: np.ndarray
+    """(R,) language number of each row."""
+
+    def positions(self, rows: np.ndarray, tasks: np.ndarray, prompts: np.ndarray) -> np.ndarray:
+        """(n,) row, task and prompt numbers -> (n,) int64 decoder positions."""
+        prefix = self.prefix_lens[tasks, self.languages[rows], prompts]
+        return prefix.astype(np.int64) + self.speech_lens[rows] + self.target_lens[rows, tasks]
+
+    def longest_prefix(self) -> np.ndarray:
+        """(K, G) int32: positions of the longest prefix, whichever prompt is drawn."""
+        return self.prefix_lens.max(axis=2)
+
+
+def build(
+    index: Index,
+    tasks: Mapping[str, TargetTask],
+    prompts: Prompts,
+    template: Template,
+    cache_dir: Path | None = None,
+) -> Lengths:
+    """Return the table, from `cache_dir` when it is there; a folder that can't be written only costs the time again."""
+    languages = index.header.languages
+    per_pair = [[prompts_for(prompts, task, lang) for lang in languages] for task in tasks]
+    num_prompts = np.array([[len(p) for p in of_task] for of_task in per_pair], dtype=np.int32)
+    prefix_lens = np.zeros((len(tasks), len(languages), int(num_prompts.max())), dtype=np.int32)
+    for t, task in enumerate(tasks):
+        for g, sentences in enumerate(per_pair[t]):
+            prefix_lens[t, g, : len(sentences)] = [template.prefix_len(task, s) for s in sentences]
+    return Lengths(
+        tasks=tuple(tasks),
+        target_lens=_target_lens(index, tasks, template, cache_dir),
+        prefix_lens=prefix_lens,
+        num_prompts=num_prompts,
+        speech_lens=template.num_speech(index.rows["num_samples"].astype(np.int64)),
+        languages=index.rows["language"].astype(np.int64),
+    )
+
+
+def _target_lens(
+    index: Index, tasks: Mapping[str, TargetTask], template: Template, cache_dir: Path | None
+) -> np.ndarray:
+    path = cache_dir / f"lengths.{_identity(index, tasks, template)}.npy" if cache_dir else None
+    if path and path.is_file():
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    rows = tqdm(range(len(index)), desc="lengths", unit="utt", disable=None, mininterval=1.0)
+    table = np.array([[_length(ids) for ids in _row_targets(index, r, tasks, template)] for r in rows], dtype=np.int32)
+    if path:
+        _store(path, table)
+    return table
+
+
+def _row_targets(index: Index, row: int, tasks: Mapping[str, TargetTask], template: Template) -> list[list[int] | None]:
+    """Token ids per task, None where the row can't serve it (or is damaged: the loader drops and counts it)."""
+    try:
+        utterance = index.utterance(row)
+    except ValueError as err:
+        logger.warning("data skip utterance=%s reason=%s", index.key(row), err)
+        return [None] * len(tasks)
+    found: list[list[int] | None] = []
+    for name, task in tasks.items():
+        # What stage 1 judged (a task that the header names) holds; combined and tag-only tasks need only a target.
+        served = name in utterance.tasks or name not in index.header.tasks
+        target = task.target(utterance) if served else None
+        found.append(None if target is None else template.target_ids(target))
+    return found
+
+
+def _length(ids: list[int] | None) -> int:
+    return -1 if ids is None else len(ids)
+
+
+def _identity(index: Index, tasks: Mapping[str, TargetTask], template: Template) -> str:
+    probes = np.unique(np.linspace(0, len(index) - 1, NUM_PROBES).astype(int))
+    seen = [_row_targets(index, int(row), tasks, template) for row in probes]
+    text = json.dumps([index.header.fingerprint, list(tasks), seen])
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _store(path: Path, table: np.ndarray) -> None:
+    """Write by renaming, so that ranks that do it at once do not disturb each other."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as f:
+            np.save(f, table)
+        os.replace(partial, path)
+    except OSError as err:
+        logger.warning("lengths cache=%s not written (%s): they are counted again next time", path, err)
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,209 @@
+"""From plan to batches: workers read, decode and collate; what they are given decides everything they return.
+
+The plan lives in the main process and workers get packs, so neither their number nor the number of ranks can change a
+batch. Position in the stream is the number of the optimizer step and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from osum import log
+from osum.data.collate import Units, collate, placeholder
+from osum.data.examples import Dropped, Item, Prompts, TargetTask, make_example
+from osum.data.index import Index
+from osum.data.lengths import Lengths
+from osum.data.plan import EpochPlan, PlanConfig, plan
+from osum.rng import rng_for
+from osum.text.template import Template
+from osum.types import Batch
+
+AudioAugment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""Audio (num_samples,) and the generator of its utterance -> audio of the same length."""
+
+logger = log.get(__name__)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """What a worker is asked for; an empty list of items asks for a placeholder."""
+
+    epoch: int
+    items: list[Item]
+
+
+@dataclass(frozen=True)
+class LoadedPack:
+    """What a worker returns; utterances planned = those in the batch + those dropped."""
+
+    batch: Batch
+    dropped: list[Dropped]
+
+    def pin_memory(self) -> LoadedPack:
+        """Return it with the batch in page-locked memory (called by torch's DataLoader)."""
+        return LoadedPack(self.batch.pin_memory(), self.dropped)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step of one rank."""
+
+    step: int
+    """Number since the start of training."""
+    epoch: int
+    step_in_epoch: int
+    steps_in_epoch: int
+    batches: list[Batch]
+    """One per micro-step; as many on every rank."""
+    dropped: list[Dropped]
+
+
+class PackDataset(Dataset):
+    """Packs in, batches out: all that a worker knows."""
+
+    def __init__(
+        self,
+        index: Index,
+        tasks: Mapping[str, TargetTask],
+        prompts: Prompts,
+        template: Template,
+        units: Units | None = None,
+        augment: AudioAugment | None = None,
+        seed: int = 0,
+    ) -> None:
+        """`augment` gets a generator keyed by (seed, epoch, copy, key of the utterance)."""
+        self.index, self.tasks, self.prompts = index, tasks, prompts
+        self.template, self.units = template, units
+        self._augment, self._seed = augment, seed
+
+    def __getitem__(self, pack: Pack) -> LoadedPack:
+        """Read a pack. Damaged utterances are left out and listed; a pack of nothing else becomes a placeholder."""
+        made = [self._example(item, pack.epoch) for item in pack.items]
+        dropped = [e for e in made if isinstance(e, Dropped)]
+        examples = [e for e in made if not isinstance(e, Dropped)]
+        if not examples:
+            return LoadedPack(placeholder(self.template, next(iter(self.tasks)), self.units), dropped)
+        return LoadedPack(collate(examples, self.template, self.units), dropped)
+
+    def _example(self, item: Item, epoch: int):  # noqa: ANN202 - Example | Dropped, as make_example says
+        if self._augment is None:
+            return make_example(self.index, item, self.tasks, self.prompts)
+        rng = rng_for(self._seed, epoch, item.copy, self.index.key(item.row))
+        return make_example(self.index, item, self.tasks, self.prompts, lambda audio, _: self._augment(audio, rng))
+
+
+def load_packs(
+    dataset: PackDataset, packs: Iterable[Pack], num_workers: int = 0, pin_memory: bool = False
+) -> Iterator[LoadedPack]:
+    """Yield the packs loaded, in order. RuntimeError if a worker dies."""
+    loader = DataLoader(
+        dataset,
+        sampler=packs,  # type: ignore[arg-type]
+        batch_size=None,
+        num_workers=num_workers,
+        collate_fn=_as_is,
+        worker_init_fn=_start_worker,
+        pin_memory=pin_memory,
+        prefetch_factor=2 if num_workers else None,
+    )
+    yield from loader
+
+
+class TrainLoader:
+    """The endless stream of optimizer steps of one rank, from any step on."""
+
+    def __init__(
+        self,
+        dataset: PackDataset,
+        lengths: Lengths,
+        cfg: PlanConfig,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        drops_path: Path | None = None,
+    ) -> None:
+        """Dropped utterances are appended to `drops_path` (JSON lines; one file per rank) as their step is taken."""
+        self._dataset, self._cfg, self._seed = dataset, cfg, seed
+        self._rank, self._world_size = rank, world_size
+        self._num_workers, self._pin_memory, self._drops_path = num_workers, pin_memory, drops_path
+        # Workers prefetch across the end of an epoch while the main process is still in it: two plans are in use.
+        self.plan = lru_cache(maxsize=2)(lambda epoch: plan(dataset.index, lengths, cfg, seed, epoch))
+
+    def steps(self, start: int = 0) -> Iterator[Step]:
+        """Yield steps from number `start` on, without end."""
+        ranks = self._virtual_ranks()
+        loaded = load_packs(self._dataset, self._packs(start), self._num_workers, self._pin_memory)
+        for number, epoch, step in self._positions(start):
+            packs = [next(loaded) for _ in ranks]
+            dropped = [d for p in packs for d in p.dropped]
+            self._report(epoch, step, dropped)
+            yield Step(number, epoch, step, self.plan(epoch).num_steps, [p.batch for p in packs], dropped)
+
+    def locate(self, number: int) -> tuple[int, int]:
+        """Return the epoch of a step and its number in that epoch."""
+        epoch = 0
+        while number >= self.plan(epoch).num_steps:
+            number -= self.plan(epoch).num_steps
+            epoch += 1
+        return epoch, number
+
+    def _positions(self, start: int) -> Iterator[tuple[int, int, int]]:
+        epoch, step = self.locate(start)
+        number = start
+        while True:
+            for s in range(step, self.plan(epoch).num_steps):
+                yield number, epoch, s
+                number += 1
+            epoch, step = epoch + 1, 0
+
+    def _packs(self, start: int) -> Iterator[Pack]:
+        for _, epoch, step in self._positions(start):
+            for v in self._virtual_ranks():
+                yield Pack(epoch, self.plan(epoch).pack(step, v) if v is not None else [])
+
+    def _virtual_ranks(self) -> list[int | None]:
+        return virtual_ranks(self._cfg.virtual_ranks, self._rank, self._world_size)
+
+    def _report(self, epoch: int, step: int, dropped: list[Dropped]) -> None:
+        for d in dropped:
+            where = f"epoch={epoch} step={step}"
+            logger.warning("data skip %s utterance=%s task=%s reason=%s", where, d.key, d.task, d.reason)
+        if dropped and self._drops_path:
+            with open(self._drops_path, "a", encoding="utf-8") as f:
+                for d in dropped:
+                    f.write(json.dumps({"epoch": epoch, "step": step, **asdict(d)}, ensure_ascii=False) + "\n")
+
+
+def virtual_ranks(num_virtual: int, rank: int, world_size: int) -> list[int | None]:
+    """Return the virtual ranks that a rank serves: r, r + W, ...; None where it must keep step with an empty pack."""
+    served = list(range(rank, num_virtual, world_size))
+    return served + [None] * (-(-num_virtual // world_size) - len(served))
+
+
+def eval_batches(
+    dataset: PackDataset, planned: EpochPlan, rank: int = 0, world_size: int = 1, num_workers: int = 0
+) -> Iterator[LoadedPack]:
+    """Yield the packs of an evaluation plan that fall to this rank, as many on every rank."""
+    ranks = virtual_ranks(planned.virtual_ranks, rank, world_size)
+    steps = range(planned.num_steps)
+    packs = (Pack(0, planned.pack(s, v) if v is not None else []) for s in steps for v in ranks)
+    return load_packs(dataset, packs, num_workers)
+
+
+def _as_is(loaded: LoadedPack) -> LoadedPack:
+    return loaded
+
+
+def _start_worker(worker: int) -> None:
+    # Several threads in several workers spin against each other and against the trainer.
+    torch.set_num_threads(1)

@@ -1,0 +1,134 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from osum.data import lengths
+from osum.data.loader import Pack, PackDataset, TrainLoader, eval_batches, virtual_ranks
+from osum.data.plan import PlanConfig, plan_eval
+from osum.text.template import SulmTemplate
+
+CFG = PlanConfig(virtual_ranks=4, max_tokens=400, max_audio_s=12.0)
+
+
+@pytest.fixture
+def parts(make_index, toy, task_objects, prompts, tokenizer, units):
+    index = make_index(toy(60), num_shards=3)
+    template = SulmTemplate(tokenizer)
+    dataset = PackDataset(index, task_objects, prompts, template, units)
+    return dataset, lengths.build(index, task_objects, prompts, template)
+
+
+def take(parts, count, start=0, **options):
+    loader = TrainLoader(*parts, CFG, seed=1, **options)
+    return list(itertools.islice(loader.steps(start), count))
+
+
+def tensors(batch):
+    return [v for v in vars(batch).values() if isinstance(v, torch.Tensor)]
+
+
+def equal(a, b):
+    return a.keys == b.keys and all(torch.equal(x, y) for x, y in zip(tensors(a), tensors(b), strict=True))
+
+
+def test_batches_are_packed_and_within_budget(parts):
+    for step in take(parts, 3):
+        assert len(step.batches) == 4 and step.dropped == []
+        for b in step.batches:
+            assert len(b.audio) == int(b.audio_lens.sum()) <= 12 * 16_000
+            assert len(b.input_ids) == len(b.labels) == len(b.speech_mask) == int(b.segment_lens.sum()) <= 400
+            assert len(b.ctc_labels) == int(b.ctc_lens.sum())
+            assert b.audio.dtype == torch.float32 and b.input_ids.dtype == b.labels.dtype == torch.int64
+
+
+def test_an_epoch_holds_every_utterance_once(parts):
+    steps = TrainLoader(*parts, CFG, seed=1).steps()
+    epoch = list(itertools.takewhile(lambda s: s.epoch == 0, steps))
+    assert [s.step for s in epoch] == list(range(epoch[0].steps_in_epoch))
+    assert sorted(k for s in epoch for b in s.batches for k in b.keys) == [f"corpus/u{i:03d}" for i in range(60)]
+
+
+def test_workers_change_nothing(parts):
+    runs = [take(parts, 12, num_workers=n) for n in (0, 1, 2)]
+    assert runs[0][-1].epoch == 3
+    for other in runs[1:]:
+        assert all(
+            equal(a, b) for x, y in zip(runs[0], other, strict=True) for a, b in zip(x.batches, y.batches, strict=True)
+        )
+
+
+def test_ranks_share_out_the_same_global_batch(parts):
+    whole = take(parts, 5)
+    for size in (1, 2, 3, 4):
+        ranks = [take(parts, 5, rank=r, world_size=size) for r in range(size)]
+        for i, step in enumerate(whole):
+            assert len({len(r[i].batches) for r in ranks}) == 1
+            keys = [
+                b.keys
+                for micro in itertools.zip_longest(*(r[i].batches for r in ranks))
+                for b in micro
+                if b.keys != [""]
+            ]
+            assert keys == [b.keys for b in step.batches]
+
+
+def test_resuming_is_a_step_number(parts):
+    whole = take(parts, 14)
+    resumed = take(parts, 5, start=9)
+    assert resumed[0].step == 9 and resumed[0].epoch == whole[9].epoch
+    assert all(
+        equal(a, b) for x, y in zip(whole[9:], resumed, strict=True) for a, b in zip(x.batches, y.batches, strict=True)
+    )
+
+
+def test_corrupt_audio_is_left_out_counted_and_listed(parts, tmp_path):
+    dataset, table = parts
+    index = dataset.index
+    row = 7
+    with open(index.folder / index.header.shards[int(index.rows[row]["shard"])], "r+b") as f:
+        f.seek(int(index.rows[row]["audio_offset"]))
+        f.write(b"\0" * 4000)
+    loader = TrainLoader(dataset, table, CFG, seed=1, num_workers=2, drops_path=tmp_path / "drops.jsonl")
+    epoch = list(itertools.takewhile(lambda s: s.epoch == 0, loader.steps()))
+    used = [k for s in epoch for b in s.batches for k in b.keys if k]
+    assert len(used) == 59 and index.key(row) not in used
+    (line,) = (tmp_path / "drops.jsonl").read_text().splitlines()
+    assert json.loads(line)["key"] == index.key(row) and "corrupt" in json.loads(line)["reason"]
+
+
+def test_a_pack_without_utterances_becomes_silence(parts):
+    loaded = parts[0][Pack(0, [])]
+    assert loaded.batch.keys == [""] and loaded.batch.audio.abs().sum() == 0
+    assert (loaded.batch.labels == -100).all() and loaded.batch.ctc_lens.tolist() == [0]
+
+
+def test_augmentation_is_keyed_by_utterance_and_epoch(parts):
+    dataset, table = parts
+    noisy = PackDataset(
+        dataset.index, dataset.tasks, dataset.prompts, dataset.template, None,
+        augment=lambda audio, rng: audio + rng.normal(0, 0.01, len(audio)).astype(np.float32),
+    )  # fmt: skip
+    one, two = (list(itertools.islice(TrainLoader(noisy, table, CFG, 1, num_workers=n).steps(), 2)) for n in (0, 2))
+    assert equal(one[1].batches[0], two[1].batches[0])
+    assert not equal(one[0].batches[0], take(parts, 1)[0].batches[0])
+
+
+def test_evaluation_visits_every_pair_once(parts):
+    dataset, table = parts
+    planned = plan_eval(dataset.index, table, CFG)
+    pairs = [
+        pair
+        for rank in range(3)
+        for loaded in eval_batches(dataset, planned, rank, 3)
+        for pair in zip(loaded.batch.keys, loaded.batch.tasks, strict=True)
+        if pair[0]
+    ]
+    assert len(pairs) == len(set(pairs)) == 60 * 2 + 30
+
+
+def test_virtual_ranks_are_the_same_number_for_all():
+    assert [virtual_ranks(4, r, 3) for r in range(3)] == [[0, 3], [1, None], [2, None]]
+    assert virtual_ranks(4, 1, 2) == [1, 3]
