@@ -14,7 +14,9 @@ from osum.types import Utterance
 
 
 def hypothesis(key: str, text: str = "你好\u2028<happy>", audio_key: str | None = None) -> Hypothesis:
-    utt = Utterance(key, "c", "zh", "你好", 16000, words=(("你", 0.1, 0.3),), labels={"emotion": "happy"}, tasks=("ser",))
+    utt = Utterance(
+        key, "c", "zh", "你好", 16000, words=(("你", 0.1, 0.3),), labels={"emotion": "happy"}, tasks=("ser",)
+    )
     return Hypothesis(key, "ser", "情感", text, utt, audio_key or key, 3, truncated=False)
 
 
@@ -98,4 +100,7 @@ def test_folder(tmp_path: Path) -> None:
     written(tmp_path)
     (other,) = (dataclasses.replace(hypothesis("a"), task="only:ser"),)
     hypotheses.write(tmp_path, HypothesisSet("dev", "only:ser", False, (other,)), 1)
-    assert [(h.test_set, h.task) for h in hypotheses.read_folder(tmp_path)] == [("dev", "only:ser"), ("test.clean", "ser")]
+    assert [(h.test_set, h.task) for h in hypotheses.read_folder(tmp_path)] == [
+        ("dev", "only:ser"),
+        ("test.clean", "ser"),
+    ]

@@ -1,0 +1,1 @@
+"""Pictures of the report: data in, PNG bytes out."""

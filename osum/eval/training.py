@@ -1,0 +1,90 @@
+"""What the report says about the training stages: curves, settings and versions, read from their folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from osum.eval.curves import Curves, read_curves
+from osum.eval.document import Block, Gallery, Heading, Listing, Picture, Table
+from osum.eval.plots.curves import training
+from osum.eval.tables import ABSENT, number
+
+METRICS = "metrics.jsonl"
+CONFIG = "config.yaml"
+VERSIONS = "versions.json"
+
+
+@dataclass(frozen=True)
+class TrainingStage:
+    """One training stage as its folder describes it; what is not there is None or empty."""
+
+    name: str
+    curves: Curves | None
+    config: str | None
+    versions: dict[str, str]
+
+
+def read_stage(folder: Path) -> TrainingStage:
+    """Read a training folder, of which any part may be absent. ValueError naming the file for what is malformed."""
+    config, versions = folder / CONFIG, folder / VERSIONS
+    return TrainingStage(
+        folder.name,
+        read_curves(folder / METRICS) if (folder / METRICS).is_file() else None,
+        config.read_text(encoding="utf-8") if config.is_file() else None,
+        _read_versions(versions) if versions.is_file() else {},
+    )
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the files that `read_stage` would read."""
+    return [path for name in (METRICS, CONFIG, VERSIONS) if (path := folder / name).is_file()]
+
+
+def _read_versions(path: Path) -> dict[str, str]:
+    try:
+        versions = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as err:
+        raise ValueError(f"{path}: not JSON ({err.msg}); remove it or train again") from err
+    if not isinstance(versions, dict):
+        raise ValueError(f"{path}: not a JSON object; remove it or train again")
+    return {str(name): str(version) for name, version in versions.items()}
+
+
+def training_blocks(stages: Sequence[TrainingStage]) -> list[Block]:
+    """Return the report's section on training; empty when no stage logged anything."""
+    logged = [(stage.name, stage.curves) for stage in stages if stage.curves is not None]
+    if not logged:
+        return []
+    pictures = [Picture(f"curves_{name}", training(name, curves), f"Training of {name}.") for name, curves in logged]
+    header = ("stage", "steps", "epochs", "last train loss", "best dev loss", "audio s per s", "minutes")
+    rows = [_summary(name, curves) for name, curves in logged]
+    return [Heading(2, "Training"), Table(header, rows, "lrrrrrr"), Gallery(pictures)]
+
+
+def _summary(name: str, curves: Curves) -> tuple[str, ...]:
+    loss, dev, speed = curves.get("train", "loss"), curves.get("dev", "loss"), curves.get("train", "audio_s_per_s")
+    wall_s, epoch = curves.last("train", "wall_s"), curves.last("train", "epoch")
+    return (
+        name,
+        ABSENT if loss is None else str(loss.steps[-1]),
+        number(epoch, 1),
+        ABSENT if loss is None else number(float(loss.values[-1]), 3),
+        ABSENT if dev is None else number(float(np.nanmin(dev.values)), 3),
+        ABSENT if speed is None else number(float(np.nanmedian(speed.values))),
+        ABSENT if wall_s is None else number(wall_s / 60, 1),
+    )
+
+
+def setup_blocks(stages: Sequence[TrainingStage]) -> list[Block]:
+    """Return the report's section on versions and settings; empty when no stage left any."""
+    blocks: list[Block] = []
+    versions = {name: version for stage in stages for name, version in stage.versions.items()}
+    if versions:
+        blocks.append(Table(("what", "version"), list(versions.items()), "ll"))
+    blocks += [Listing(f"Settings of {s.name} ({CONFIG})", s.config) for s in stages if s.config]
+    return [Heading(2, "Versions and settings"), *blocks] if blocks else []
