@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# The whole recipe: corpora -> manifests -> cuts -> shards -> Whisper -> speech language model -> hypotheses -> scores.
+set -euo pipefail
+
+recipe=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+# shellcheck source=../../utils/parse_options.sh
+. "$recipe/../../utils/parse_options.sh"
+# shellcheck source=../../utils/stage.sh
+. "$recipe/../../utils/stage.sh"
+
+stage=0 stop_stage=6 conf=mini exp='' data_dir='' exp_dir='' nj='' nproc=''
+
+usage="Usage: bash egs/osum/run.sh [--name value ...]
+
+  --stage N           first stage (default $stage)
+  --stop-stage N      last stage (default $stop_stage)
+  --conf NAME         folder of conf/ with one YAML per stage (default $conf)
+  --exp NAME          name of the experiment (default: that of the conf)
+  --data-dir DIR      manifests, cuts and shards (default data/CONF beside this script)
+  --exp-dir DIR       models, logs, scores (default exp/EXP beside this script)
+  --nj N              parallel jobs of the data stages (default: the CPU cores)
+  --nproc N           training processes on this machine (default: one per GPU; without a GPU, 2)
+  --help              this text
+
+Stages: 0 prepare, 1 annotate, 2 shard, 3 train_whisper, 4 train_sulm, 5 decode, 6 score.
+A stage whose output is up to date is skipped; one that was interrupted starts or resumes where it can."
+
+parse_options "$@"
+require_number stage "$stage" 0 6
+require_number stop-stage "$stop_stage" "$stage" 6
+
+num_gpus() { { nvidia-smi --list-gpus 2>/dev/null || true; } | grep -c '^GPU' || true; }
+gpus=$(num_gpus)
+nj=${nj:-$(nproc)}
+nproc=${nproc:-$((gpus > 0 ? gpus : 2))}
+require_number nj "$nj" 1
+require_number nproc "$nproc" 1
+[ -z "$data_dir" ] || data_dir=$(realpath -m -- "$data_dir")
+[ -z "$exp_dir" ] || exp_dir=$(realpath -m -- "$exp_dir")
+
+cd -- "$recipe"
+[ -d "conf/$conf" ] || die "no configuration '$conf'; conf/ has: $(cd conf && echo *)"
+data=${data_dir:-data/$conf}
+exp=${exp_dir:-exp/${exp:-$conf}}
+conf=conf/$conf
+log=$exp/log
+
+. ./path.sh
+. ./cmd.sh
+
+train=(python -m)
+if [ "$nproc" -gt 1 ]; then train=(python -m torch.distributed.run --standalone --nproc_per_node "$nproc" -m); fi
+
+run_stage 0 "corpora -> manifests" "${cpu_cmd[@]}" "$log/prepare.log" \
+  python -m osum.bin.prepare --config "$conf/prepare.yaml" --out_dir "$data/manifests"
+
+run_stage 1 "manifests -> cuts with canonical labels and tasks, tokenizer" "${cpu_cmd[@]}" "$log/annotate.log" \
+  python -m osum.bin.annotate --config "$conf/annotate.yaml" --manifests_dir "$data/manifests" --out_dir "$data/cuts"
+
+run_stage 2 "cuts -> shards with an index" "${cpu_cmd[@]}" "$log/shard.log" \
+  python -m osum.bin.shard --config "$conf/shard.yaml" --cuts_dir "$data/cuts" --out_dir "$data/shards" \
+  --num_procs "$nj"
+
+run_stage 3 "shards -> multi-task Whisper" "${train_cmd[@]}" "$log/train_whisper.log" \
+  "${train[@]}" osum.bin.train_whisper --config "$conf/train_whisper.yaml" --shards_dir "$data/shards" \
+  --tokenizer_dir "$data/cuts/tokenizer" --out_dir "$exp/whisper"
+
+run_stage 4 "shards, Whisper's encoder -> speech language model" "${train_cmd[@]}" "$log/train_sulm.log" \
+  "${train[@]}" osum.bin.train_sulm --config "$conf/train_sulm.yaml" --shards_dir "$data/shards" \
+  --tokenizer_dir "$data/cuts/tokenizer" --whisper_dir "$exp/whisper" --out_dir "$exp/sulm"
+
+run_stage 5 "test shards -> hypotheses" "${train_cmd[@]}" "$log/decode.log" \
+  python -m osum.bin.decode --config "$conf/decode.yaml" --shards_dir "$data/shards" \
+  --model_dir "$exp/sulm" --out_dir "$exp/decode"
+
+run_stage 6 "hypotheses -> scores and report" "${cpu_cmd[@]}" "$log/score.log" \
+  python -m osum.bin.score --config "$conf/score.yaml" --exp_dir "$exp"

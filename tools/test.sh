@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Runs the tests, after making an environment if there is none. Arguments go to pytest.
+# Usage: bash tools/test.sh [tests/data ...] [-k name] [-x]
+set -euo pipefail
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+# shellcheck source=../egs/osum/path.sh
+. egs/osum/path.sh
+
+exec python -m pytest --numprocesses "${PYTEST_WORKERS:-2}" --dist loadgroup "$@"
