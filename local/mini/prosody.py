@@ -17,7 +17,7 @@ class Emotion:
     """Pitch (and speed) of the last third relative to the rest: a rise above 1, a fall below."""
     tremor_hz: float = 0.0
     tremor_depth: float = 0.0
-    """Relative pitch deviation; the amplitude follows with four times as much."""
+    """Relative pitch deviation; the amplitude dips by eight times as much."""
     creak_hz: float = 0.0
     """Rate of the amplitude pulses of a creaky voice; 0 is none."""
     drive: float = 0.0
@@ -30,12 +30,12 @@ class Emotion:
 
 EMOTIONS = {
     "neutral": Emotion(),
-    "happy": Emotion(f0_ratio=1.22, range=95, rate=1.15),
-    "sad": Emotion(f0_ratio=0.84, range=8, rate=0.75, end_speed=0.8, tilt_db=-12),
+    "happy": Emotion(f0_ratio=1.15, range=80, rate=1.15, tremor_hz=3.0, tremor_depth=0.1, tilt_db=8),
+    "sad": Emotion(f0_ratio=0.86, range=8, rate=0.75, end_speed=0.8, tilt_db=-12),
     "anger": Emotion(f0_ratio=1.08, range=65, rate=1.1, drive=8.0, tilt_db=6),
-    "fear": Emotion(f0_ratio=1.25, range=35, rate=1.1, tremor_hz=9.5, tremor_depth=0.09),
-    "surprise": Emotion(f0_ratio=1.15, range=90, end_speed=1.45),
-    "disgust": Emotion(f0_ratio=0.85, range=25, rate=0.82, creak_hz=35.0),
+    "fear": Emotion(f0_ratio=1.2, range=30, rate=1.1, tremor_hz=10.0, tremor_depth=0.11),
+    "surprise": Emotion(f0_ratio=1.08, range=70, end_speed=1.7),
+    "disgust": Emotion(f0_ratio=0.86, range=25, rate=0.82, creak_hz=35.0),
     "other": Emotion(range=0, comb_ms=7.0),
 }
 

@@ -15,7 +15,9 @@ from mini.voices import Voice
 from osum.rng import rng_for
 
 _ESPEAK_VOICE = {"en": "en-us", "zh": "cmn"}
-_BASE_RATE_WPM = {"en": 205, "zh": 215}
+_BASE_RATE_WPM = {"en": 212, "zh": 235}
+_PITCH_STEPS_PER_OCTAVE = 68
+"""Measured over the variants in use, near the middle of espeak-ng's pitch scale."""
 _SPEECH_RMS = 0.06
 _PEAK = 0.9
 
@@ -82,7 +84,7 @@ def _synthesise(spec: Spec, emotion: Emotion, style: Style, espeak: Espeak, rng:
         spec.sentence.spoken,
         f"{_ESPEAK_VOICE[spec.language]}+{voice.variant}",
         rate_wpm=int(np.clip(rate, 80, 450)),
-        pitch=int(np.clip(50 + 50 * np.log2(f0_ratio), 0, 99)),
+        pitch=int(np.clip(50 + _PITCH_STEPS_PER_OCTAVE * np.log2(f0_ratio), 0, 99)),
         pitch_range=int(np.clip(emotion.range + rng.integers(-4, 5), 0, 99)),
         volume=50,
         word_gap=style.word_gap,
@@ -119,7 +121,7 @@ def _colour(audio: np.ndarray, voice: Voice, emotion: Emotion, phase: float, rng
     """Apply what does not move time: tremor and creak of the amplitude, harshness, echo, tilt, breath."""
     for source in (voice, emotion):
         if source.tremor_depth > 0:
-            audio = signal.tremble(audio, source.tremor_hz, 4 * source.tremor_depth * 2, phase)
+            audio = signal.tremble(audio, source.tremor_hz, min(1.0, 8 * source.tremor_depth), phase)
     if emotion.creak_hz > 0:
         audio = signal.creak(audio, emotion.creak_hz * rng.uniform(0.93, 1.07), phase)
     if emotion.drive > 0:
@@ -135,7 +137,7 @@ def _colour(audio: np.ndarray, voice: Voice, emotion: Emotion, phase: float, rng
 def _event(spec: Spec, rng: np.random.Generator) -> np.ndarray:
     pitch = {"male": 1.0, "female": 1.6}[spec.voice.gender] * {"child": 1.5, "adult": 1.0, "old": 0.95}[spec.voice.age]
     audio = make_event(spec.event, pitch, rng)
-    level_db = rng.uniform(-3, 5)
+    level_db = rng.uniform(-1, 5)
     return audio / np.sqrt(np.mean(audio**2)) * _SPEECH_RMS * 10 ** (level_db / 20)
 
 

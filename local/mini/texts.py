@@ -51,7 +51,9 @@ def held_out(template: str, values: tuple[str, ...], slots: dict[str, list[str]]
 
 
 def _fill(template: str, slots: dict[str, list[str]], rng: np.random.Generator) -> str:
-    return _SLOT.sub(lambda m: str(rng.choice(slots[m.group(1)])), template)
+    """Fill the slots; a slot that occurs several times gets different values."""
+    left = {name: [str(v) for v in rng.permutation(values)] for name, values in slots.items() if f"{{{name}}}" in template}
+    return _SLOT.sub(lambda m: left[m.group(1)].pop(), template)
 
 
 def draw_sentence(grammar: dict[str, Any], language: str, register: str, rng: np.random.Generator) -> Sentence:
