@@ -106,8 +106,8 @@ def read(path: Path) -> HypothesisSet:
 
     ValueError naming file and line for what is not a hypothesis, belongs to another task, comes twice or is missing.
     """
-    # Not splitlines(): a hypothesis may hold U+2028 and its like, which JSON does not escape.
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    # Bytes, so that a wrong one is found on its line; not splitlines(): JSON leaves U+2028 and its like as they are.
+    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
     header = _header(path, lines[0])
     hyps = [_hypothesis(path, number, line, header) for number, line in enumerate(lines[1:], start=2)]
     _check_keys(path, hyps, header["expected"])
@@ -122,17 +122,19 @@ def read_folder(folder: Path) -> list[HypothesisSet]:
     return [read(path) for path in paths]
 
 
-def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         obj = json.loads(line)
     except json.JSONDecodeError as err:
         raise ValueError(f"{path}:{number}: not JSON ({err.msg}); {REMEDY}") from err
+    except UnicodeDecodeError as err:
+        raise ValueError(f"{path}:{number}: not UTF-8 ({err.reason}); {REMEDY}") from err
     if not isinstance(obj, dict):
         raise ValueError(f"{path}:{number}: not a JSON object; {REMEDY}")
     return obj
 
 
-def _header(path: Path, line: str) -> dict[str, Any]:
+def _header(path: Path, line: bytes) -> dict[str, Any]:
     header = _object(path, 1, line)
     if header.get("osum_hypotheses") != FORMAT_VERSION:
         raise ValueError(f'{path}:1: no header {{"osum_hypotheses": {FORMAT_VERSION}, ...}}; {REMEDY}')
@@ -143,7 +145,7 @@ def _header(path: Path, line: str) -> dict[str, Any]:
     return header
 
 
-def _hypothesis(path: Path, number: int, line: str, header: dict[str, Any]) -> Hypothesis:
+def _hypothesis(path: Path, number: int, line: bytes, header: dict[str, Any]) -> Hypothesis:
     try:
         hyp = Hypothesis.from_json(_object(path, number, line))
     except (TypeError, AttributeError, ValueError) as err:

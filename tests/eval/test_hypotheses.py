@@ -94,6 +94,13 @@ def test_malformed_lines(tmp_path: Path, line: str, message: str) -> None:
         hypotheses.read(path)
 
 
+def test_wrong_bytes(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    path.write_bytes(path.read_bytes().replace("情".encode(), b"\xe6\x83", 1))
+    with pytest.raises(ValueError, match=r"ser\.jsonl:2: not UTF-8"):
+        hypotheses.read(path)
+
+
 def test_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run the decode stage first"):
         hypotheses.read_folder(tmp_path)

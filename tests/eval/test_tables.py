@@ -11,7 +11,7 @@ def test_results(eight_tasks):
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["asr"] == ("4", "WER, %", "25.0", "100.0", "–", "–", "25.0", "100.0")
     assert rows["ser"][:6] == ("4", "accuracy, %", "75.0", "50.0", "50.0", "50.0")
-    assert rows["srwt"][1:3] == ("AAS, ms", "0")
+    assert rows["srwt"][1:3] == ("AAS, ms (coverage)", "0 (75.0 %)")
     assert rows["sttc"][1:3] == ("exact answers, %", "75.0")
     assert list(rows)[-1] == "sap+sgc"
 

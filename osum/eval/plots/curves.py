@@ -61,10 +61,16 @@ def _per_task(axes: Axes, curves: Curves) -> None:
 
 
 def _scale(axes: Axes, series: list[Points | None]) -> None:
+    from matplotlib.ticker import LogLocator
+
     values = np.concatenate([points.values for points in series if points is not None] or [np.ones(1)])
     finite = values[np.isfinite(values)]
     if finite.size and finite.min() > 0 and finite.max() / finite.min() > 20:
         axes.set_yscale("log")
+        # Two decades hold too few powers of ten to read values off.
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
