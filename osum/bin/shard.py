@@ -1,0 +1,90 @@
+"""Stage 2: cuts to WeNet-readable shards with an index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from osum import log
+from osum.audio.io import AudioFormat
+from osum.config import load
+from osum.data.drops import Drops
+from osum.data.sharding import read_cuts, shard_sizes, write_split
+from osum.outputs import output_dir
+
+logger = log.get(__name__)
+
+
+@dataclass
+class ShardConfig:
+    """Write cuts as tars that WeNet reads (key.flac|wav, key.txt, key.json), 16 kHz mono 16 bit, and index them."""
+
+    cuts_dir: Path
+    """Folder of the annotate stage, with `<split>.jsonl.gz`."""
+    out_dir: Path
+    """Folder to write `<split>/shard_*.tar` and the index to; `<split>/shards.list` names the tars by this path."""
+    splits: list[str] = field(default_factory=list)
+    """Splits to write; empty for all that have utterances."""
+    shard_size: int = 1000
+    """Utterances per tar; > 0."""
+    num_shards: int | None = None
+    """Tars per split instead of `shard_size`; > 0."""
+    audio_format: AudioFormat = "flac"
+    """Audio members: `flac` is half the size, `wav` is faster to read."""
+    max_defect_rate: float = 0.01
+    """Share of utterances with unreadable audio, from 0 to 1, above which the stage stops."""
+    num_procs: int = 1
+    """Processes that write; the output does not depend on it."""
+    overwrite: bool = False
+    """Replace an output that was made with other settings."""
+
+    def __post_init__(self) -> None:
+        """Check ranges. ValueError naming the field."""
+        for name in ("shard_size", "num_procs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.num_shards is not None and self.num_shards < 1:
+            raise ValueError(f"num_shards is {self.num_shards}; it must be at least 1")
+        if not 0 <= self.max_defect_rate <= 1:
+            raise ValueError(f"max_defect_rate is {self.max_defect_rate}; it must lie between 0 and 1")
+
+
+def shard(cfg: ShardConfig) -> None:
+    """Write all splits, whole or not at all. ValueError for missing splits, hostile keys or too many defects."""
+    with output_dir(cfg.out_dir, cfg, inputs=[cfg.cuts_dir], overwrite=cfg.overwrite) as out:
+        if out is None:
+            return
+        total = Drops()
+        for split in cfg.splits or _splits(cfg.cuts_dir):
+            cuts = read_cuts(_manifest(cfg, split))
+            if not cuts and not cfg.splits:
+                logger.info("shard split=%s utterances=0, left out", split)
+                continue
+            if not cuts:
+                raise ValueError(f"{_manifest(cfg, split)}: no utterances; change the splits here or in annotate")
+            sizes = shard_sizes(len(cuts), cfg.shard_size, cfg.num_shards)
+            drops = write_split(cuts, out / split, cfg.out_dir / split, sizes, cfg.audio_format, cfg.num_procs)
+            logger.info("shard split=%s shards=%d read=%d used=%d", split, len(sizes), drops.read, drops.used)
+            total.merge(drops)
+        total.check(cfg.max_defect_rate)
+        total.save(out / "drops.json")
+
+
+def _splits(cuts_dir: Path) -> list[str]:
+    return sorted(path.name.removesuffix(".jsonl.gz") for path in cuts_dir.glob("*.jsonl.gz"))
+
+
+def _manifest(cfg: ShardConfig, split: str) -> Path:
+    path = cfg.cuts_dir / f"{split}.jsonl.gz"
+    if not path.is_file():
+        raise ValueError(f"{path}: no such split; there are {_splits(cfg.cuts_dir)}")
+    return path
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the stage from the command line."""
+    shard(load(ShardConfig, argv))
+
+
+if __name__ == "__main__":
+    log.run_main(main)
