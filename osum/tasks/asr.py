@@ -21,7 +21,7 @@ class Asr(Task):
 
     def parse(self, text: str) -> dict[str, Any]:
         """Return `transcript`: all that stands outside tags."""
-        return {"transcript": tags.strip(text)}
+        return {"transcript": tags.remove(text)}
 
     def score(self, refs: Sequence[Utterance], hyps: Sequence[str]) -> dict[str, Any]:
         """Return `wer`."""

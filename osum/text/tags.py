@@ -14,9 +14,9 @@ def render(value: str) -> str:
 
 def parse(text: str) -> tuple[str, list[str]]:
     """Split model output into what stands outside tags and the tags' contents, in order; never raises."""
-    return strip(text), [clean(tag[1:-1]) for tag in TAG.findall(text)]
+    return remove(text), [clean(tag[1:-1]) for tag in TAG.findall(text)]
 
 
-def strip(text: str) -> str:
+def remove(text: str) -> str:
     """Return text without its tags; a tag between two words counts as a space."""
     return clean(TAG.sub(" ", text))

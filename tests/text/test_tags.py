@@ -18,7 +18,7 @@ def test_broken_tags_are_text() -> None:
 
 
 def test_a_tag_separates_words() -> None:
-    assert tags.strip("good<0.3><0.3>day") == "good day"
+    assert tags.remove("good<0.3><0.3>day") == "good day"
 
 
 def test_labels_with_brackets_are_refused() -> None:
