@@ -29,6 +29,11 @@ class World:
         """The accelerator of this process, or the CPU."""
         return torch.device("cuda", self.local_rank) if torch.cuda.is_available() else torch.device("cpu")
 
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.size > 1:
+            td.barrier()
+
 
 @contextmanager
 def world() -> Iterator[World]:
@@ -52,8 +57,3 @@ def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
         td.all_reduce(values)
     return values
 
-
-def barrier() -> None:
-    """Wait for all processes."""
-    if td.is_initialized():
-        td.barrier()

@@ -9,12 +9,16 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from osum import config as config_module
 from osum import log
 
+if TYPE_CHECKING:
+    from osum.dist import World
+
 DONE_MARK = ".done.json"
+STARTED_MARK = ".started.json"
 NOT_CONTENT = frozenset({"out_dir", "overwrite", "num_workers", "num_procs"})
 """Config fields that say where or how fast, not what: they never make an output stale."""
 
@@ -70,6 +74,7 @@ def output_dir(
     inputs: Sequence[Path] = (),
     overwrite: bool = False,
     in_place: bool = False,
+    world: World | None = None,
 ) -> Iterator[Path | None]:
     """Yield a folder to write the outputs of a stage into, or None when they are already there and up to date.
 
@@ -77,7 +82,8 @@ def output_dir(
     (training: checkpoints must survive a kill) the body writes to `path` itself, and changed inputs stop it.
 
     `config` decides the content together with `inputs` (stage folders or files). ValueError with a diff when
-    `path` was made from another config, or in place from other inputs, unless `overwrite`.
+    `path` was made from another config, or in place from other inputs, unless `overwrite`. With several processes
+    in one `world` all come to the same decision and the main one writes the marks.
     """
     path = Path(path)
     # `overwrite` and the like are dropped on the top level only: nested configs all describe content.
@@ -92,13 +98,13 @@ def output_dir(
     if old is not None and not overwrite:
         _refuse_changes(path, old, mark, in_place)
     if in_place:
-        yield from _write_in_place(path, mark, clear=overwrite)
+        yield from _write_in_place(path, mark, clear=overwrite, world=world)
     else:
         yield from _write_then_rename(path, mark)
 
 
 def _read_mark(path: Path) -> dict[str, Any] | None:
-    for name, complete in ((DONE_MARK, True), (".started.json", False)):
+    for name, complete in ((DONE_MARK, True), (STARTED_MARK, False)):
         if (path / name).is_file():
             return {**json.loads((path / name).read_text()), "complete": complete}
     return None
@@ -115,14 +121,20 @@ def _refuse_changes(path: Path, old: dict[str, Any], new: dict[str, Any], in_pla
         )
 
 
-def _write_in_place(path: Path, mark: dict[str, Any], clear: bool) -> Iterator[Path]:
-    if clear and path.exists():
-        shutil.rmtree(path)
-    path.mkdir(parents=True, exist_ok=True)
-    (path / DONE_MARK).unlink(missing_ok=True)
-    atomic_write(path / ".started.json", json.dumps(mark, ensure_ascii=False, indent=1))
+def _write_in_place(path: Path, mark: dict[str, Any], clear: bool, world: World | None) -> Iterator[Path]:
+    is_main, barrier = (True, lambda: None) if world is None else (world.is_main, world.barrier)
+    barrier()  # all have read the old marks
+    if is_main:
+        if clear and path.exists():
+            shutil.rmtree(path)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / DONE_MARK).unlink(missing_ok=True)
+        atomic_write(path / STARTED_MARK, json.dumps(mark, ensure_ascii=False, indent=1))
+    barrier()
     yield path
-    atomic_write(path / DONE_MARK, json.dumps(mark, ensure_ascii=False, indent=1))
+    barrier()
+    if is_main:
+        atomic_write(path / DONE_MARK, json.dumps(mark, ensure_ascii=False, indent=1))
 
 
 def _write_then_rename(path: Path, mark: dict[str, Any]) -> Iterator[Path]:

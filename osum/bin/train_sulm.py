@@ -1,0 +1,86 @@
+"""Stage 4: train the speech-understanding language model with ASR+X on all tasks, from the encoder of stage 3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from osum import config, dist, log, outputs
+from osum.model.build import SpeechLlmConfig, WhisperSizes
+from osum.model.folder import SulmRecord, load_whisper, save_sulm
+from osum.model.speech_llm import SpeechLLM
+from osum.text.template import SulmTemplate
+from osum.train import provenance
+from osum.train.corpus import Corpus, CorpusConfig, load_units, open_tokenizer
+from osum.train.trainer import TrainConfig, Trainer
+
+
+@dataclass
+class TrainSulmConfig:
+    """Train the speech-understanding language model on shards."""
+
+    shards_dir: Path
+    """Folder of stage 2, with `train` and `dev`."""
+    tokenizer_dir: Path
+    """Folder with the tokenizer of the LLM and `units.txt`."""
+    out_dir: Path
+    """Folder of the model, its checkpoints and metrics."""
+    whisper_dir: Path | None = None
+    """Folder of stage 3, whose encoder and CTC head are taken over; null starts from `encoder`."""
+    encoder: WhisperSizes = field(default_factory=WhisperSizes)
+    """The encoder when there is no `whisper_dir`."""
+    model: SpeechLlmConfig = field(default_factory=SpeechLlmConfig)
+    """Adaptor, LLM, LoRA and what is frozen."""
+    data: CorpusConfig = field(default_factory=CorpusConfig)
+    """Tasks and batches."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Training."""
+    overwrite: bool = False
+    """Replace the folder instead of resuming in it."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the options and train; does nothing if the folder holds the finished model."""
+    cfg = config.load(TrainSulmConfig, argv)
+    with dist.world() as world:
+        log.setup(world.rank)
+        inputs = [cfg.shards_dir, cfg.tokenizer_dir / "tokenizer.json", *([cfg.whisper_dir] if cfg.whisper_dir else [])]
+        with outputs.output_dir(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, world=world) as out:
+            if out is not None:
+                run(cfg, world, out)
+
+
+def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:
+    """Train from the last checkpoint of the folder, or from the start."""
+    tokenizer, units = open_tokenizer(cfg.tokenizer_dir), load_units(cfg.tokenizer_dir)
+    num_units = len(units) if cfg.train.ctc_weight else 0
+    template = SulmTemplate(tokenizer)
+    corpus = Corpus(cfg.shards_dir, cfg.data, template, units if num_units else None, cfg.train.seed, out / "cache")
+    torch.manual_seed(cfg.train.seed)
+    prompts = {task: {lang: list(p) for lang, p in of_task.items()} for task, of_task in corpus.prompts.items()}
+    model, record = build(cfg, SulmRecord(cfg.encoder, cfg.model, len(tokenizer), template.eos_id, num_units, prompts))
+    if world.is_main:
+        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)})
+        config.save(cfg, out / "config.yaml")
+    Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out).run()
+    if world.is_main:
+        save_sulm(out, model, record, cfg.tokenizer_dir)
+
+
+def build(cfg: TrainSulmConfig, record: SulmRecord) -> tuple[SpeechLLM, SulmRecord]:
+    """Return the model to train, with the encoder and CTC head of stage 3 if there is one, and its record."""
+    if cfg.whisper_dir is None:
+        return record.build(), record
+    whisper, whisper_record = load_whisper(cfg.whisper_dir)
+    record = replace(record, encoder=whisper_record.model)
+    model = record.build()
+    model.encoder.load_state_dict(whisper.encoder.state_dict())
+    if model.ctc_head is not None and whisper.ctc_head is not None:
+        model.ctc_head.load_state_dict(whisper.ctc_head.state_dict())
+    return model, record
+
+
+if __name__ == "__main__":
+    log.run_main(main)

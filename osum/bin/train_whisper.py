@@ -1,0 +1,69 @@
+"""Stage 3: train a multi-task Whisper (encoder-decoder with task tags and auxiliary CTC), the paper's first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from osum import config, dist, log, outputs, tasks
+from osum.model.build import WhisperSizes
+from osum.model.folder import WhisperRecord, save_whisper
+from osum.text.template import WhisperTemplate
+from osum.train import provenance
+from osum.train.corpus import Corpus, CorpusConfig, load_units, open_tokenizer
+from osum.train.trainer import TrainConfig, Trainer
+
+
+@dataclass
+class TrainWhisperConfig:
+    """Train a multi-task Whisper on shards."""
+
+    shards_dir: Path
+    """Folder of stage 2, with `train` and `dev`."""
+    tokenizer_dir: Path
+    """Folder with the tokenizer and `units.txt`."""
+    out_dir: Path
+    """Folder of the model, its checkpoints and metrics."""
+    model: WhisperSizes = field(default_factory=WhisperSizes)
+    """The model."""
+    data: CorpusConfig = field(default_factory=CorpusConfig)
+    """Tasks and batches."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Training."""
+    overwrite: bool = False
+    """Replace the folder instead of resuming in it."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the options and train; does nothing if the folder holds the finished model."""
+    cfg = config.load(TrainWhisperConfig, argv)
+    with dist.world() as world:
+        log.setup(world.rank)
+        inputs = [cfg.shards_dir, cfg.tokenizer_dir / "tokenizer.json"]
+        with outputs.output_dir(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, world=world) as out:
+            if out is not None:
+                run(cfg, world, out)
+
+
+def run(cfg: TrainWhisperConfig, world: dist.World, out: Path) -> None:
+    """Train from the last checkpoint of the folder, or from the start."""
+    tokenizer, units = open_tokenizer(cfg.tokenizer_dir), load_units(cfg.tokenizer_dir)
+    num_units = len(units) if cfg.train.ctc_weight else 0
+    tags = {name: tasks.get(name).tag for name in cfg.data.tasks}
+    template = WhisperTemplate(tokenizer, tags)
+    corpus = Corpus(cfg.shards_dir, cfg.data, template, units if num_units else None, cfg.train.seed, out / "cache")
+    record = WhisperRecord(cfg.model, len(tokenizer), num_units)
+    torch.manual_seed(cfg.train.seed)
+    model = record.build()
+    if world.is_main:
+        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)})
+        config.save(cfg, out / "config.yaml")
+    Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out).run()
+    if world.is_main:
+        save_whisper(out, model, record)
+
+
+if __name__ == "__main__":
+    log.run_main(main)

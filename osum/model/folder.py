@@ -1,0 +1,94 @@
+"""Model folders: what was built (`model.yaml`) beside its parameters (`model.safetensors`), tokenizer and units."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from osum import config
+from osum.model.build import SpeechLlmConfig, WhisperSizes, build_encoder, build_speech_llm, build_whisper
+from osum.model.speech_llm import SpeechLLM
+from osum.model.store import load_parameters, parameters_of, save_parameters
+from osum.model.whisper import MultitaskWhisper
+
+PARAMETERS = "model.safetensors"
+RECORD = "model.yaml"
+TOKENIZER = "tokenizer"
+BASE_LLM = r"^llm\."
+"""Frozen parameters of a pretrained LLM stay in its own folder."""
+
+
+@dataclass
+class WhisperRecord:
+    """How to build the encoder-decoder again."""
+
+    model: WhisperSizes
+    """Sizes or origin."""
+    vocab_size: int
+    """Tokens of the tokenizer."""
+    num_ctc_units: int
+    """Outputs of the CTC head; 0 for none."""
+
+    def build(self) -> MultitaskWhisper:
+        """Return the model with its initial weights."""
+        return build_whisper(self.model, self.vocab_size, self.num_ctc_units)
+
+
+@dataclass
+class SulmRecord:
+    """How to build the speech-understanding language model again."""
+
+    encoder: WhisperSizes
+    """Sizes or origin of the encoder."""
+    model: SpeechLlmConfig
+    """Adaptor, LLM, LoRA and what is frozen."""
+    vocab_size: int
+    """Tokens of the tokenizer."""
+    eos_token_id: int
+    """Ends every target."""
+    num_ctc_units: int
+    """Outputs of the CTC head; 0 for none."""
+    prompts: dict[str, dict[str, list[str]]]
+    """Task -> language -> sentences that it was trained with; evaluation takes the first."""
+
+    def build(self) -> SpeechLLM:
+        """Return the model with its initial weights."""
+        encoder = build_encoder(self.encoder)
+        return build_speech_llm(self.model, encoder, self.vocab_size, self.eos_token_id, self.num_ctc_units)
+
+    @property
+    def without(self) -> str | None:
+        """Pattern of frozen parameters that are not stored."""
+        return BASE_LLM if self.model.llm.path else None
+
+
+def save_whisper(folder: Path, model: MultitaskWhisper, record: WhisperRecord) -> None:
+    """Write record and parameters."""
+    config.save(record, folder / RECORD)
+    save_parameters(parameters_of(model), folder / PARAMETERS)
+
+
+def load_whisper(folder: Path) -> tuple[MultitaskWhisper, WhisperRecord]:
+    """Read a folder of `save_whisper`."""
+    record = config.read(WhisperRecord, folder / RECORD)
+    # All parameters are in the file: the pretrained ones it started from are only needed for their sizes.
+    model = record.build()
+    load_parameters(model, folder / PARAMETERS)
+    return model, record
+
+
+def save_sulm(folder: Path, model: SpeechLLM, record: SulmRecord, tokenizer_dir: Path) -> None:
+    """Write record, parameters, tokenizer and units: all that decoding needs besides a pretrained base LLM."""
+    config.save(record, folder / RECORD)
+    shutil.copytree(tokenizer_dir, folder / TOKENIZER, dirs_exist_ok=True)
+    save_parameters(parameters_of(model, record.without), folder / PARAMETERS)
+
+
+def load_sulm(folder: Path) -> tuple[SpeechLLM, SulmRecord]:
+    """Read a folder of `save_sulm`, in evaluation mode."""
+    record = config.read(SulmRecord, folder / RECORD)
+    model = record.build()
+    load_parameters(model, folder / PARAMETERS, record.without)
+    return model.eval(), record
+

@@ -1,0 +1,86 @@
+"""The data of a training stage: shards, tokenizer, tasks and prompts opened and joined for one rank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from osum import dist, tasks
+from osum.data import lengths
+from osum.data.index import Index
+from osum.data.loader import LoadedPack, PackDataset, TrainLoader, eval_batches
+from osum.data.plan import PlanConfig, plan_eval
+from osum.text import tokenizer as text_tokenizer
+from osum.text.template import Template
+from osum.text.units import CtcUnits
+
+
+@dataclass
+class CorpusConfig:
+    """What is trained on, and how it is batched."""
+
+    tasks: list[str] = field(default_factory=lambda: list(tasks.names()))
+    """Tasks to train: single (`ser`), combined (`sap+sgc`), tag-only (`only:ved`)."""
+    prompts_dir: Path | None = None
+    """Folder of prompts; null for osum's own."""
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    """Mixing and packing."""
+    max_valid_utts: int = 500
+    """Utterances of the dev set that validation uses, spread evenly."""
+    num_workers: int = 0
+    """Loader processes per rank; their number changes no result."""
+
+
+def load_units(tokenizer_dir: Path) -> CtcUnits:
+    """Read the CTC units beside a tokenizer."""
+    return CtcUnits.load(tokenizer_dir / "units.txt")
+
+
+class Corpus:
+    """Train and dev split of a shards folder, seen through the template of one model."""
+
+    def __init__(
+        self, shards_dir: Path, cfg: CorpusConfig, template: Template, units: CtcUnits | None, seed: int, cache_dir: Path
+    ) -> None:
+        """Target lengths are cached in `cache_dir`."""
+        self._cfg, self._seed, self._cache_dir = cfg, seed, cache_dir
+        self._tasks = {name: tasks.get(name) for name in cfg.tasks}
+        self.prompts = tasks.load_prompts(cfg.prompts_dir, cfg.tasks)
+        self._template, self._units = template, units
+        self.train, self.dev = (self._dataset(shards_dir / split) for split in ("train", "dev"))
+
+    def _dataset(self, folder: Path) -> PackDataset:
+        return PackDataset(Index.open(folder), self._tasks, self.prompts, self._template, self._units, seed=self._seed)
+
+    def _lengths(self, dataset: PackDataset) -> lengths.Lengths:
+        return lengths.build(dataset.index, self._tasks, self.prompts, self._template, self._cache_dir)
+
+    def loader(self, world: dist.World, drops_dir: Path) -> TrainLoader:
+        """Return this rank's stream of training steps."""
+        return TrainLoader(
+            self.train,
+            self._lengths(self.train),
+            self._cfg.plan,
+            self._seed,
+            rank=world.rank,
+            world_size=world.size,
+            num_workers=self._cfg.num_workers,
+            pin_memory=world.device.type == "cuda",
+            drops_path=drops_dir / f"drops.{world.rank}.jsonl",
+        )
+
+    def valid_packs(self, world: dist.World) -> Callable[[], Iterator[LoadedPack]]:
+        """Return a function that goes once through this rank's share of the dev set."""
+        index = self.dev.index
+        stride = max(1, len(index) // self._cfg.max_valid_utts)
+        planned = plan_eval(index, self._lengths(self.dev), self._cfg.plan, range(0, len(index), stride))
+        return partial(eval_batches, self.dev, planned, world.rank, world.size, self._cfg.num_workers)
+
+
+def open_tokenizer(tokenizer_dir: Path) -> PreTrainedTokenizerBase:
+    """Load a tokenizer folder. ValueError if it has no end token."""
+    return text_tokenizer.load(tokenizer_dir)

@@ -1,0 +1,83 @@
+"""What training tells of itself: sums per task between two reports, one JSON line per report."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from osum import dist
+from osum.audio.frames import SAMPLE_RATE_HZ
+from osum.model.losses import Loss
+from osum.outputs import atomic_write
+from osum.types import Batch
+
+COLUMNS = ("nll", "tokens", "correct")
+
+
+class Meter:
+    """Sums over micro-batches, reduced over ranks only when they are read."""
+
+    def __init__(self, tasks: tuple[str, ...]) -> None:
+        self._tasks = {name: n for n, name in enumerate(tasks)}
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again from zero."""
+        self._sums = torch.zeros(len(self._tasks), len(COLUMNS), dtype=torch.float64)
+        self._ctc = torch.zeros(2, dtype=torch.float64)
+        self._audio_s = torch.zeros(1, dtype=torch.float64)
+        self._since_s = time.monotonic()
+
+    def add(self, batch: Batch, loss: Loss) -> None:
+        """Add one micro-batch."""
+        rows = torch.tensor([self._tasks[t] for t in batch.tasks])
+        columns = torch.stack([loss.nll.detach(), loss.num_tokens, loss.num_correct], dim=1)
+        self._sums.index_add_(0, rows, columns.double().cpu())
+        num_units = 0 if batch.ctc_lens is None else int(batch.ctc_lens.sum())
+        self._ctc += torch.tensor([loss.ctc.item(), num_units], dtype=torch.float64)
+        self._audio_s += int(batch.audio_lens.sum()) / SAMPLE_RATE_HZ
+
+    def read(self) -> dict[str, float]:
+        """Return means over all ranks: loss (nats a token), accuracy, loss per task, ctc (nats a unit), audio_s_per_s."""
+        sums, ctc, audio_s = (dist.all_reduce_sum(t.clone()) for t in (self._sums, self._ctc, self._audio_s))
+        nll, tokens, correct = sums.sum(0).tolist()
+        values = {"loss": nll / max(tokens, 1), "token_accuracy": correct / max(tokens, 1), "tokens": tokens}
+        if ctc[1] > 0:
+            values["ctc"] = float(ctc[0] / ctc[1])
+        for name, n in self._tasks.items():
+            if sums[n, 1] > 0:
+                values[f"loss.{name}"] = float(sums[n, 0] / sums[n, 1])
+        values["audio_s_per_s"] = float(audio_s) / max(time.monotonic() - self._since_s, 1e-9)
+        return values
+
+
+class MetricsFile:
+    """`metrics.jsonl`: lines after the step that a run resumes from are taken back, so that no step stands twice."""
+
+    def __init__(self, path: Path, start_step: int) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path.is_file() else []
+        kept = [line for line in lines if _step_of(line) <= start_step]
+        atomic_write(path, "".join(line + "\n" for line in kept))
+
+    def write(self, **values: Any) -> None:  # noqa: ANN401 - whatever JSON holds
+        """Append one line."""
+        with open(self._path, "a", encoding="utf-8") as f:
+            f.write(json.dumps(values) + "\n")
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return float("inf")  # a line that a kill cut short
+
+
+def joined(values: dict[str, Tensor | float]) -> str:
+    """Return `key=value` pairs for a log line."""
+    return " ".join(f"{k}={float(v):.4g}" for k, v in values.items())

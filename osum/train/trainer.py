@@ -1,0 +1,167 @@
+"""The training loop of both training stages: exact accumulation over ranks and micro-batches, and exact resumption."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from osum import dist, log
+from osum.audio.augment import SpecAugmentConfig
+from osum.data.loader import LoadedPack, Step, TrainLoader
+from osum.model.losses import Loss
+from osum.rng import rng_for
+from osum.train import checkpoint
+from osum.train.meters import Meter, MetricsFile, joined
+from osum.train.optim import OptimConfig, build_optimizer, learning_rate, set_learning_rate
+from osum.types import Batch
+
+logger = log.get(__name__)
+
+
+@dataclass
+class TrainConfig:
+    """How a model is trained."""
+
+    max_steps: int = 100_000
+    """Optimizer steps in all."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """AdamW and its schedule."""
+    ctc_weight: float = 0.0
+    """Weight of the auxiliary CTC loss (nats a unit) beside the token loss (nats a token); 0 builds no CTC head."""
+    spec_augment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
+    """Masks on the features; null for none."""
+    seed: int = 777
+    """Of everything that is drawn."""
+    log_every: int = 50
+    """Steps between two lines of metrics."""
+    valid_every: int = 2000
+    """Steps between two validations."""
+    save_every: int = 1000
+    """Steps between two checkpoints."""
+    keep_checkpoints: int = 2
+    """How many of the last checkpoints stay on disk; > 0."""
+
+    def __post_init__(self) -> None:
+        """Check ranges. ValueError naming the field."""
+        for name in ("max_steps", "log_every", "valid_every", "save_every", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1")
+
+
+class Trainer:
+    """One run on one rank."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loader: TrainLoader,
+        valid_packs: Callable[[], Iterator[LoadedPack]],
+        cfg: TrainConfig,
+        world: dist.World,
+        out_dir: Path,
+    ) -> None:
+        """`valid_packs` gives this rank's share of the dev set, as many packs on every rank."""
+        self.cfg, self.world, self.out_dir = cfg, world, out_dir
+        self.loader, self.valid_packs = loader, valid_packs
+        self.model = model.to(world.device)
+        self.optimizer = build_optimizer(self.model, cfg.optim)
+        self.start_step = checkpoint.resume(out_dir / "checkpoints", self.model, self.optimizer)
+        self.replica = DistributedDataParallel(self.model) if world.size > 1 else self.model
+        self.tasks = tuple(loader.plan(0).task_names)
+        self.metrics = MetricsFile(out_dir / "metrics.jsonl", self.start_step) if world.is_main else None
+
+    def run(self) -> None:
+        """Train to `max_steps`, from the last checkpoint on."""
+        cfg, meter, started_s = self.cfg, Meter(self.tasks), time.monotonic()
+        bar = tqdm(
+            total=cfg.max_steps, initial=self.start_step, desc="train", unit="step", mininterval=2.0,
+            disable=None if self.world.is_main else True,
+        )  # fmt: skip
+        for step in self.loader.steps(self.start_step) if self.start_step < cfg.max_steps else ():
+            grad_norm = self.step(step, meter)
+            done = step.step + 1
+            bar.update()
+            if done % cfg.log_every == 0 or done == cfg.max_steps:
+                values = meter.read()
+                eta_s = (time.monotonic() - started_s) / (done - self.start_step) * (cfg.max_steps - done)
+                self._report("train", done, step.epoch, values, grad_norm=grad_norm, eta_s=round(eta_s))
+                bar.set_postfix_str(f"loss={values['loss']:.3f}", refresh=False)
+                meter.reset()
+            if done % cfg.valid_every == 0 or done == cfg.max_steps:
+                self._report("dev", done, step.epoch, self.validate())
+                meter.reset()
+            if done % cfg.save_every == 0 or done == cfg.max_steps:
+                self._save(done)
+            if done == cfg.max_steps:
+                break
+        bar.close()
+
+    def step(self, step: Step, meter: Meter) -> float:
+        """Make one optimizer step; return the norm of the gradient. ValueError names utterances with a loss of NaN."""
+        self.replica.train()
+        num_tokens, num_units = self._global_counts(step.batches)
+        for micro, batch in enumerate(step.batches):
+            if isinstance(self.replica, DistributedDataParallel):
+                # Only the last micro-batch exchanges gradients.
+                self.replica.require_backward_grad_sync = micro == len(step.batches) - 1
+            virtual_rank = self.world.rank + micro * self.world.size
+            loss = self._forward(batch, step, virtual_rank)
+            # DDP averages over ranks, but the counts are global already: hence the factor.
+            scaled = (loss.nll.sum() / num_tokens + self.cfg.ctc_weight * loss.ctc / num_units) * self.world.size
+            scaled.backward()
+            meter.add(batch, loss)
+            if not torch.isfinite(scaled):
+                bad = [k for k, v in zip(batch.keys, loss.nll.isfinite().tolist(), strict=True) if not v] or batch.keys
+                raise ValueError(f"step {step.step}: the loss is {scaled.item()}; look at utterances {bad[:8]}")
+        grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.optim.max_grad_norm)
+        if not torch.isfinite(grad_norm):
+            raise ValueError(f"step {step.step}: the gradient is {grad_norm.item()}; lower optim.lr")
+        set_learning_rate(self.optimizer, learning_rate(step.step, self.cfg.max_steps, self.cfg.optim))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return float(grad_norm)
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, float]:
+        """Return the means over the dev set, without augmentation or dropout."""
+        self.model.eval()
+        meter = Meter(self.tasks)
+        for pack in self.valid_packs():
+            batch = pack.batch.to(self.world.device)
+            meter.add(batch, self.model(batch))
+        return meter.read()
+
+    def _forward(self, batch: Batch, step: Step, virtual_rank: int) -> Loss:
+        # Dropout depends on what is computed, not on who computes it: the same on any world size, and after a resume.
+        torch.manual_seed(int(rng_for(self.cfg.seed, "dropout", step.step, virtual_rank).integers(2**62)))
+        batch = batch.to(self.world.device)
+        if self.cfg.spec_augment is None:
+            return self.replica(batch)
+        rngs = [rng_for(self.cfg.seed, "spec", step.epoch, key) for key in batch.keys]
+        return self.replica(batch, self.cfg.spec_augment, rngs)
+
+    def _global_counts(self, batches: list[Batch]) -> tuple[float, float]:
+        tokens = sum(int((b.labels != -100).sum()) for b in batches)
+        units = sum(int(b.ctc_lens.sum()) for b in batches if b.ctc_lens is not None)
+        counts = torch.tensor([tokens, units], dtype=torch.float64, device=self.world.device)
+        num_tokens, num_units = dist.all_reduce_sum(counts).tolist()
+        return max(num_tokens, 1.0), max(num_units, 1.0)
+
+    def _report(self, split: str, step: int, epoch: int, values: dict[str, float], **more: float) -> None:
+        if self.metrics is None:
+            return
+        lr = learning_rate(step - 1, self.cfg.max_steps, self.cfg.optim)
+        self.metrics.write(step=step, epoch=epoch, split=split, lr=lr, wall_s=round(time.time(), 2), **values, **more)
+        logger.info("%s step=%d/%d epoch=%d lr=%.2e %s", split, step, self.cfg.max_steps, epoch, lr, joined({**values, **more}))
+
+    def _save(self, step: int) -> None:
+        if self.world.is_main:
+            checkpoint.save(self.out_dir / "checkpoints", step, self.model, self.optimizer, self.cfg.keep_checkpoints)
+        self.world.barrier()
