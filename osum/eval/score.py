@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from osum import tasks
+from osum import log, tasks
 from osum.eval.hypotheses import REMEDY, HypothesisSet
 from osum.tasks.base import SCORES
+
+logger = log.get(__name__)
 
 Scores = dict[str, dict[str, dict[str, Any]]]
 """Test set -> task -> scores. The keys of `SCORES` are always there, None where a task has no such score."""
@@ -16,7 +18,7 @@ Scores = dict[str, dict[str, dict[str, Any]]]
 def score_sets(sets: Sequence[HypothesisSet]) -> Scores:
     """Score hypothesis sets. Every single task appears in every test set, one that was not decoded with n = 0.
 
-    ValueError when a task is scored twice, or swapped audio was decoded for other utterances than the task itself.
+    ValueError when a task is scored twice, or was decoded with swapped audio only.
     """
     found = {(s.test_set, s.task, s.swapped): s for s in sets}
     if len(found) < len(sets):
@@ -62,9 +64,11 @@ def _score_or_nothing(hyps: HypothesisSet | None) -> dict[str, Any]:
 
 
 def _check_same_utterances(own: HypothesisSet | None, swapped: HypothesisSet) -> None:
-    where = f"test set {swapped.test_set!r}, task {swapped.task!r}"
     if own is None:
+        where = f"test set {swapped.test_set!r}, task {swapped.task!r}"
         raise ValueError(f"{where}: decoded with swapped audio only; {REMEDY}")
+    # Damaged audio, which decode leaves out and counts, is missed by one utterance here and by another one there.
     differing = {h.key for h in own.hypotheses} ^ {h.key for h in swapped.hypotheses}
     if differing:
-        raise ValueError(f"{where}: {sorted(differing)[0]!r} was decoded with own or swapped audio only; {REMEDY}")
+        place = (swapped.test_set, swapped.task, len(differing), sorted(differing)[0])
+        logger.warning("score test_set=%s task=%s decoded_only_once=%d first=%s", *place)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,17 @@ def _read_versions(path: Path) -> dict[str, str]:
         raise ValueError(f"{path}: not JSON ({err.msg}); remove it or train again") from err
     if not isinstance(versions, dict):
         raise ValueError(f"{path}: not a JSON object; remove it or train again")
-    return {str(name): str(version) for name, version in versions.items()}
+    return _flat(versions)
+
+
+def _flat(versions: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, version in versions.items():
+        if isinstance(version, dict):
+            flat.update(_flat(version, f"{prefix}{name}: "))
+        else:
+            flat[prefix + name] = ABSENT if version is None else str(version)
+    return flat
 
 
 def training_blocks(stages: Sequence[TrainingStage]) -> list[Block]:
@@ -61,14 +72,15 @@ def training_blocks(stages: Sequence[TrainingStage]) -> list[Block]:
     if not logged:
         return []
     pictures = [Picture(f"curves_{name}", training(name, curves), f"Training of {name}.") for name, curves in logged]
-    header = ("stage", "steps", "epochs", "last train loss", "best dev loss", "audio s per s", "minutes")
+    header = ("stage", "steps", "epochs", "last train loss", "best dev loss", "audio s per s", "minutes logged")
     rows = [_summary(name, curves) for name, curves in logged]
     return [Heading(2, "Training"), Table(header, rows, "lrrrrrr"), Gallery(pictures)]
 
 
 def _summary(name: str, curves: Curves) -> tuple[str, ...]:
     loss, dev, speed = curves.get("train", "loss"), curves.get("dev", "loss"), curves.get("train", "audio_s_per_s")
-    wall_s, epoch = curves.last("train", "wall_s"), curves.last("train", "epoch")
+    # Only differences of wall_s mean something: the trainer may count from any moment.
+    wall_s, epoch = curves.get("train", "wall_s"), curves.last("train", "epoch")
     return (
         name,
         ABSENT if loss is None else str(loss.steps[-1]),
@@ -76,7 +88,7 @@ def _summary(name: str, curves: Curves) -> tuple[str, ...]:
         ABSENT if loss is None else number(float(loss.values[-1]), 3),
         ABSENT if dev is None else number(float(np.nanmin(dev.values)), 3),
         ABSENT if speed is None else number(float(np.nanmedian(speed.values))),
-        ABSENT if wall_s is None else number(wall_s / 60, 1),
+        ABSENT if wall_s is None else number(float(np.ptp(wall_s.values)) / 60, 1),
     )
 
 
