@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from argparse import ArgumentError
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 T = TypeVar("T")
 
@@ -16,17 +19,28 @@ def load(config_class: type[T], argv: list[str] | None = None) -> T:
     """Build a config dataclass from ``--config FILE.yaml`` and overrides such as ``--optim.lr 1e-4``.
 
     Later arguments win over earlier ones. A wrong name, type or value ends the program with one line
-    that names it (exit status 2).
+    that names it and the file (exit status 2).
     """
-    parser = ArgumentParser(description=config_class.__doc__, exit_on_error=True)
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return _parse(config_class, argv)
+    except ValueError as err:
+        files = "".join(f"{value}: " for name, value in pairwise(argv) if name == "--config")
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {files}{err}; --help lists the options\n")
+        sys.exit(2)
+
+
+def _parse(config_class: type[T], argv: list[str]) -> T:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)  # --help shows the sentence under each field
+    parser = ArgumentParser(description=config_class.__doc__, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with the fields below; flags after it override it")
     parser.add_class_arguments(config_class)
-    parsed = parser.parse_args(argv)
-    parsed.pop("config")
     try:
+        parsed = parser.parse_args(argv)
+        parsed.pop("config")
         return config_class(**vars(parser.instantiate_classes(parsed)))
-    except ValueError as err:
-        parser.error(str(err))
+    except (ArgumentError, ValueError) as err:
+        raise ValueError(" ".join(str(err).split())) from err
 
 
 def to_dict(config: Any) -> Any:
@@ -51,4 +65,7 @@ def read(config_class: type[T], path: Path) -> T:
     """Read a config that ``save`` wrote. FileNotFoundError or ValueError naming the file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such config; was the stage that writes it run?")
-    return load(config_class, ["--config", str(path)])
+    try:
+        return _parse(config_class, ["--config", str(path)])
+    except ValueError as err:
+        raise ValueError(f"{path}: {err}") from err

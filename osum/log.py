@@ -8,12 +8,23 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from tqdm import tqdm
+
+
+class BarFriendlyHandler(logging.StreamHandler):
+    """A handler whose lines appear above the progress bars of tqdm, not in the middle of one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record, with the bars out of the way."""
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
+
 
 def setup(rank: int = 0) -> None:
     """Send records of the `osum` logger to stderr; ranks other than 0 report errors only."""
     logger = logging.getLogger("osum")
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = BarFriendlyHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logger.addHandler(handler)
         logger.propagate = False

@@ -9,7 +9,8 @@ log=$1 && shift
 mkdir -p -- "$(dirname -- "$log")"
 printf '# %s host=%s folder=%s command=%s\n' "$(date '+%F %T')" "$(hostname)" "$PWD" "${*@Q}" >>"$log"
 
-export TQDM_MININTERVAL="${TQDM_MININTERVAL:-1}" # seconds between two states of a progress bar
+# Progress bars are for someone who watches; stages log what has to stay.
+if [ -t 1 ]; then export TQDM_MININTERVAL="${TQDM_MININTERVAL:-1}"; else export TQDM_DISABLE=1; fi
 status=0
 "$@" 2>&1 | tee -i -a -- "$log" || status=$?
 

@@ -1,0 +1,130 @@
+"""Output folders: made once, made again when they must be, and never taken for finished when they are not."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from osum import outputs
+from osum.outputs import DONE_MARK, atomic_write, output_dir
+
+
+def make(path, config, inputs=(), content="x", **kwargs) -> bool:
+    """Run a stage that writes one file; return whether it ran."""
+    with output_dir(path, config, inputs, **kwargs) as out:
+        if out is not None:
+            (out / "file").write_text(content)
+        return out is not None
+
+
+def test_a_second_run_with_the_same_config_and_inputs_does_nothing(tmp_path):
+    assert make(tmp_path / "out", {"size": 1})
+    before = (tmp_path / "out/file").stat().st_mtime_ns
+    assert not make(tmp_path / "out", {"size": 1}, content="y")
+    assert (tmp_path / "out/file").stat().st_mtime_ns == before
+
+
+def test_where_and_how_fast_do_not_make_an_output_stale(tmp_path):
+    assert make(tmp_path / "out", {"size": 1, "num_procs": 1, "overwrite": False, "out_dir": "a"})
+    assert not make(tmp_path / "out", {"size": 1, "num_procs": 8, "overwrite": True, "out_dir": "b"})
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_another_config_stops_with_the_difference_and_overwrite_replaces(tmp_path, in_place):
+    make(tmp_path / "out", {"optim": {"lr": 0.1}}, in_place=in_place)
+    (tmp_path / "out/old").touch()
+    with pytest.raises(ValueError, match=r"optim\.lr: 0\.1 -> 0\.2.*--overwrite true"):
+        make(tmp_path / "out", {"optim": {"lr": 0.2}}, in_place=in_place)
+    assert (tmp_path / "out/old").exists()
+    assert make(tmp_path / "out", {"optim": {"lr": 0.2}}, in_place=in_place, overwrite=True)
+    assert not (tmp_path / "out/old").exists()
+
+
+def test_a_changed_input_is_followed_by_data_stages_and_refused_by_training(tmp_path):
+    (source := tmp_path / "list").write_text("one")
+    make(tmp_path / "data", {}, [source])
+    make(tmp_path / "model", {}, [tmp_path / "data"], in_place=True)
+    source.write_text("two")
+    assert make(tmp_path / "data", {}, [source])
+    with pytest.raises(ValueError, match=r"inputs\..*data"):
+        make(tmp_path / "model", {}, [tmp_path / "data"], in_place=True)
+
+
+def test_an_input_that_is_missing_or_unfinished_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"cuts: not found; run the stage that writes it first"):
+        make(tmp_path / "out", {}, [tmp_path / "cuts"])
+    (tmp_path / "cuts").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"cuts: the stage that writes it has not finished"):
+        make(tmp_path / "out", {}, [tmp_path / "cuts"])
+
+
+def test_a_failing_stage_leaves_the_previous_output_as_it_was(tmp_path):
+    make(tmp_path / "out", {}, content="good")
+    with pytest.raises(OSError, match="disk"), output_dir(tmp_path / "out", {}, overwrite=True) as out:
+        (out / "file").write_text("half")
+        raise OSError(errno.ENOSPC, "disk full")
+    assert (tmp_path / "out/file").read_text() == "good"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+
+
+def test_training_that_failed_goes_on_in_its_folder(tmp_path):
+    with pytest.raises(KeyboardInterrupt), output_dir(tmp_path / "exp", {"lr": 1}, in_place=True) as out:
+        (out / "checkpoint").touch()
+        raise KeyboardInterrupt
+    assert not (tmp_path / "exp" / DONE_MARK).exists()
+    with pytest.raises(FileNotFoundError, match="has not finished"):
+        outputs.input_fingerprint(tmp_path / "exp")
+    with pytest.raises(ValueError, match="lr: 1 -> 2"):
+        make(tmp_path / "exp", {"lr": 2}, in_place=True)
+    with output_dir(tmp_path / "exp", {"lr": 1}, in_place=True) as out:
+        assert (out / "checkpoint").exists()
+    assert not make(tmp_path / "exp", {"lr": 1}, in_place=True)
+
+
+STAGE = """
+import sys, time
+from osum.outputs import output_dir
+with output_dir(sys.argv[1], {}) as out:
+    (out / "file").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_stage_leaves_nothing_that_counts_and_the_next_run_cleans_up(tmp_path, repo_root, how):
+    command = [sys.executable, "-c", STAGE, str(tmp_path / "out")]
+    with subprocess.Popen(command, cwd=repo_root, stdout=subprocess.PIPE, text=True) as stage:
+        assert stage.stdout.readline() == "writing\n"
+        stage.send_signal(how)
+    assert not (tmp_path / "out").exists()
+    assert make(tmp_path / "out", {}, content="whole")
+    assert {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")} == {"out", "out/file", f"out/{DONE_MARK}"}
+
+
+def test_an_atomic_write_is_whole_or_absent(tmp_path, monkeypatch):
+    path = tmp_path / "new/scores.json"
+    atomic_write(path, "first")
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        atomic_write(path, "second")
+    assert path.read_text() == "first"
+    assert [p.name for p in path.parent.iterdir()] == ["scores.json"]
+
+
+def test_digests_depend_on_content_not_on_key_order():
+    assert outputs.digest({"a": 1, "b": [2]}) == outputs.digest({"b": [2], "a": 1})
+    assert outputs.digest({"a": 1}) != outputs.digest({"a": 2})
+
+
+def test_differences_names_each_changed_leaf():
+    old = {"optim": {"lr": 1, "betas": [0.9]}, "seed": 0}
+    new = {"optim": {"lr": 2, "betas": [0.9]}, "steps": 5, "seed": 0}
+    assert outputs.differences(old, new) == ["optim.lr: 1 -> 2", "steps: None -> 5"]
