@@ -48,13 +48,13 @@ class PrepareConfig:
     """Where raw corpora lie; needed if a source's args name it."""
 
     def __post_init__(self) -> None:
-        """ValueError for a corpus without source and for a raw_dir that is needed but not given."""
+        """ValueError for a corpus without source and for a raw_dir that is needed but not there."""
         unknown = sorted(set(self.corpora or ()) - set(self.sources))
         if unknown:
             raise ValueError(f"corpora: no source {unknown[0]!r}; the sources are {', '.join(sorted(self.sources))}")
         needs_raw = [name for name in self.names if RAW_DIR in json.dumps(self.sources[name].args)]
-        if needs_raw and self.raw_dir is None:
-            raise ValueError(f"corpus {needs_raw[0]!r} is read from raw_dir; give --raw_dir FOLDER")
+        if needs_raw and not (self.raw_dir and self.raw_dir.is_dir()):
+            raise ValueError(f"raw_dir {self.raw_dir} is no folder, and corpus {needs_raw[0]!r} is read from it")
 
     @property
     def names(self) -> list[str]:

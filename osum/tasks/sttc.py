@@ -27,7 +27,7 @@ class Sttc(Task):
     def parse(self, text: str) -> dict[str, Any]:
         """Return `transcript` and `answer`: what follows the first separator, None without one."""
         transcript, separator, answer = clean(text).partition(SEPARATOR)
-        return {"transcript": tags.remove(transcript), "answer": tags.strip(answer) if separator else None}
+        return {"transcript": tags.remove(transcript), "answer": tags.remove(answer) if separator else None}
 
     def score(self, refs: Sequence[Utterance], hyps: Sequence[str]) -> dict[str, Any]:
         """Return `wer` of the transcript and `exact`, the share of answers equal after normalisation.
