@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
+from mini import manifest
 from mini.espeak import Espeak
 from mini.plan import plan_utterance
 from mini.render import Rendered, render
@@ -21,7 +22,6 @@ from mini.signal import SAMPLE_RATE_HZ
 from mini.texts import load_grammar
 from mini.voices import make_voices
 
-from mini import manifest
 from osum import config, log, outputs
 
 _BLOCK = 40
@@ -57,7 +57,7 @@ class MiniConfig:
 
 
 def render_block(task: tuple[str, int, int, int]) -> list[Rendered]:
-    """Render utterances first to last (exclusive) of a split with a fresh synthesiser; task is (split, first, last, seed)."""
+    """Render utterances first to last (exclusive) with a fresh synthesiser; the task is (split, first, last, seed)."""
     split, first, last, seed = task
     espeak, grammar, voices = Espeak(), load_grammar(), make_voices(split, seed)
     return [render(plan_utterance(grammar, voices, split, i, seed), espeak, seed) for i in range(first, last)]

@@ -1,7 +1,10 @@
 """espeak-ng through ctypes: text in, 16-bit speech and word onsets out.
 
-espeak-ng is GPL-3 software. It is used at arm's length: an optional package loaded at run time to make data, never linked
-into osum.
+espeak-ng is GPL-3 software. It is used at arm's length: an optional package, loaded at run time to make data; osum
+itself neither contains nor needs it.
+
+Its sound depends on all that it has said before (phases and noise live in globals): two runs give the same samples only
+from a fresh process on.
 """
 
 import ctypes
@@ -64,7 +67,7 @@ class Espeak:
         data = Path(espeakng_loader.get_data_path())
         self.sample_rate_hz = self._lib.espeak_Initialize(_SYNCHRONOUS, 0, str(data.parent).encode(), 0)
         if self.sample_rate_hz <= 0:
-            raise ValueError(f"{data}: espeak-ng can't read its data; reinstall it: pip install --force-reinstall espeakng-loader")
+            raise ValueError(f"{data}: espeak-ng can't read its data; pip install --force-reinstall espeakng-loader")
         self._lib.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._callback = _CALLBACK(self._receive)
         self._lib.espeak_SetSynthCallback(self._callback)
@@ -86,7 +89,7 @@ class Espeak:
         return 0
 
     def speak(
-        self, text: str, voice: str, *, rate_wpm: int, pitch: int, pitch_range: int, volume: int = 100, word_gap: int = 0
+        self, text: str, voice: str, *, rate_wpm: int, pitch: int, pitch_range: int, volume: int, word_gap: int
     ) -> Speech:
         """Synthesise `text` with an espeak voice such as `en-us+f2` or `cmn+m3`.
 

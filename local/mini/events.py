@@ -31,10 +31,6 @@ def _fade(audio: np.ndarray, attack_s: float, release_s: float) -> np.ndarray:
     return audio * np.clip(t / attack_s, 0, 1) * np.clip((t[-1] - t) / release_s, 0, 1)
 
 
-def _join(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts)
-
-
 def _silence(duration_s: float) -> np.ndarray:
     return np.zeros(int(duration_s * SAMPLE_RATE_HZ))
 
@@ -48,7 +44,7 @@ def laugh(rng: np.random.Generator, pitch: float) -> np.ndarray:
         vowel = _voiced(f0 * 0.94**i * (1.08 - 0.5 * t), (750 * pitch**0.5, 1300 * pitch**0.5, 2700))
         breath = _band(rng.standard_normal(int(period * 0.45 * SAMPLE_RATE_HZ)), 900, 3500) * 0.12
         parts += [breath, _fade(vowel, 0.015, 0.05) * 0.9**i]
-    return _join(parts)
+    return np.concatenate(parts)
 
 
 def cough(rng: np.random.Generator, pitch: float) -> np.ndarray:
@@ -59,13 +55,14 @@ def cough(rng: np.random.Generator, pitch: float) -> np.ndarray:
         burst = _band(rng.standard_normal(len(t)), 300, 5000) * np.exp(-t / 0.06) * 2
         tail = _voiced(np.full(len(t), 150 * pitch), (600, 1200)) * np.exp(-(((t - 0.12) / 0.05) ** 2)) * 0.6
         parts += [burst + tail, _silence(rng.uniform(0.06, 0.14))]
-    return _join(parts)
+    return np.concatenate(parts)
 
 
 def cry(rng: np.random.Generator, pitch: float) -> np.ndarray:
     """A long wail with a slow wobble that falls, broken by sobs."""
     t = _time(rng.uniform(0.8, 1.15))
-    f0 = 420 * pitch**0.5 * rng.uniform(0.9, 1.1) * (1.15 - 0.35 * t / t[-1]) * (1 + 0.06 * np.sin(2 * np.pi * 6.5 * t))
+    fall, wobble = 1.15 - 0.35 * t / t[-1], 1 + 0.06 * np.sin(2 * np.pi * 6.5 * t)
+    f0 = 420 * pitch**0.5 * rng.uniform(0.9, 1.1) * fall * wobble
     wail = _voiced(f0, (900, 1500, 3000))
     sobs = 0.55 + 0.45 * np.sign(np.sin(2 * np.pi * rng.uniform(2.6, 3.4) * t))
     return _fade(wail * np.convolve(sobs, np.ones(400) / 400, mode="same"), 0.05, 0.15)
@@ -74,7 +71,8 @@ def cry(rng: np.random.Generator, pitch: float) -> np.ndarray:
 def screaming(rng: np.random.Generator, pitch: float) -> np.ndarray:
     """A loud, high, rough, sustained tone."""
     t = _time(rng.uniform(0.6, 1.0))
-    f0 = 950 * pitch**0.4 * rng.uniform(0.9, 1.15) * (1 + 0.12 * np.minimum(t / 0.15, 1)) * (1 + 0.02 * np.sin(2 * np.pi * 70 * t))
+    rise, rough = 1 + 0.12 * np.minimum(t / 0.15, 1), 1 + 0.02 * np.sin(2 * np.pi * 70 * t)
+    f0 = 950 * pitch**0.4 * rng.uniform(0.9, 1.15) * rise * rough
     tone = np.tanh(3 * _voiced(f0, (1400, 2600, 3600))) + 0.15 * _band(rng.standard_normal(len(t)), 1500, 6000)
     return _fade(tone, 0.04, 0.08)
 
@@ -97,7 +95,7 @@ def throat_clearing(rng: np.random.Generator, pitch: float) -> np.ndarray:
         growl = _voiced(np.full(len(t), 85 * pitch**0.5), (450, 900)) * (0.5 + 0.5 * np.sin(2 * np.pi * 28 * t))
         rough = _band(rng.standard_normal(len(t)), 200, 1200) * (0.5 + 0.5 * np.sin(2 * np.pi * 28 * t)) * 0.5
         parts += [_fade(growl + rough, 0.02, 0.05), _silence(rng.uniform(0.03, 0.07))]
-    return _join(parts)
+    return np.concatenate(parts)
 
 
 def sneeze(rng: np.random.Generator, pitch: float) -> np.ndarray:
@@ -106,7 +104,7 @@ def sneeze(rng: np.random.Generator, pitch: float) -> np.ndarray:
     intake = _voiced(220 * pitch * (1 + 0.8 * t / t[-1]), (700, 1600)) * (t / t[-1]) * 0.5
     u = _time(rng.uniform(0.3, 0.42))
     hiss = _band(rng.standard_normal(len(u)), 2500, 7500) * np.exp(-u / 0.12) * 2
-    return _join([_fade(intake, 0.05, 0.02), _silence(rng.uniform(0.02, 0.05)), _fade(hiss, 0.005, 0.08)])
+    return np.concatenate([_fade(intake, 0.05, 0.02), _silence(rng.uniform(0.02, 0.05)), _fade(hiss, 0.005, 0.08)])
 
 
 def other(rng: np.random.Generator, pitch: float) -> np.ndarray:
@@ -123,7 +121,7 @@ def other(rng: np.random.Generator, pitch: float) -> np.ndarray:
         else:
             hit = np.sin(2 * np.pi * (1400 if period > 0.2 else 1900) * t) * (t < 0.6 * period)
         parts.append(hit)
-    return _join(parts)
+    return np.concatenate(parts)
 
 
 EVENTS: dict[str, Callable[[np.random.Generator, float], np.ndarray]] = {

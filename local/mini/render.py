@@ -44,9 +44,9 @@ def render(spec: Spec, espeak: Espeak, seed: int) -> Rendered:
         audio, starts, ends = _place_event(speech, starts, ends, event, spec.event_place, rng)
     audio, lead_s = _pad(audio, rng)
     pcm = _finish(audio, rng)
-    texts = [] if spec.sentence is None else [spec.sentence.spoken[a:b] for a, b in _spans(spec)]
-    words = tuple((w, round(float(s) + lead_s, 3), round(float(e) + lead_s, 3)) for w, s, e in zip(texts, starts, ends, strict=True))
-    return Rendered(spec, pcm, words)
+    times = [(round(float(s) + lead_s, 3), round(float(e) + lead_s, 3)) for s, e in zip(starts, ends, strict=True)]
+    units = [] if spec.sentence is None else [spec.sentence.spoken[a:b] for a, b in _spans(spec)]
+    return Rendered(spec, pcm, tuple((unit, *time) for unit, time in zip(units, times, strict=True)))
 
 
 def text_of(spec: Spec) -> str:
@@ -73,17 +73,18 @@ def _speech(spec: Spec, espeak: Espeak, rng: np.random.Generator) -> tuple[np.nd
     begin, end = signal.speech_bounds(audio)
     starts, ends = _word_bounds(audio, times, begin, end)
     audio = _colour(audio, spec.voice, emotion, phase, rng)[begin:end]
-    return audio * _SPEECH_RMS / np.sqrt(np.mean(audio**2)), starts - begin / SAMPLE_RATE_HZ, ends - begin / SAMPLE_RATE_HZ
+    begin_s = begin / SAMPLE_RATE_HZ
+    return audio * _SPEECH_RMS / np.sqrt(np.mean(audio**2)), starts - begin_s, ends - begin_s
 
 
 def _synthesise(spec: Spec, emotion: Emotion, style: Style, espeak: Espeak, rng: np.random.Generator) -> Speech:
     voice = spec.voice
-    rate = _BASE_RATE_WPM[spec.language] * voice.rate * emotion.rate * style.rate / voice.tract * rng.uniform(0.95, 1.05)
+    rate = voice.rate * emotion.rate * style.rate / voice.tract * rng.uniform(0.95, 1.05)
     f0_ratio = voice.f0_ratio * emotion.f0_ratio * rng.uniform(0.97, 1.03)
     return espeak.speak(
         spec.sentence.spoken,
         f"{_ESPEAK_VOICE[spec.language]}+{voice.variant}",
-        rate_wpm=int(np.clip(rate, 80, 450)),
+        rate_wpm=int(np.clip(rate * _BASE_RATE_WPM[spec.language], 80, 450)),
         pitch=int(np.clip(50 + _PITCH_STEPS_PER_OCTAVE * np.log2(f0_ratio), 0, 99)),
         pitch_range=int(np.clip(emotion.range + rng.integers(-4, 5), 0, 99)),
         volume=50,

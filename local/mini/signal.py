@@ -5,10 +5,11 @@ from scipy.signal import firwin2, lfilter, resample_poly
 
 SAMPLE_RATE_HZ = 16000
 _UP = 3
-_CONTROL_STEP = 16
 
 
-def speed_curve(num_samples: int, rate_hz: int, *, tract: float, end_speed: float, tremors: list[tuple[float, float, float]]) -> np.ndarray:
+def speed_curve(
+    num_samples: int, rate_hz: int, *, tract: float, end_speed: float, tremors: list[tuple[float, float, float]]
+) -> np.ndarray:
     """Return (num_samples,) the playing speed at each input sample.
 
     `end_speed` is reached by a ramp over the last 40 %; each tremor is (frequency in Hz, relative depth, phase).

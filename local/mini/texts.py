@@ -28,9 +28,9 @@ class Sentence:
     """`closed` or `slot` for a question with an answer."""
 
 
-def load_grammar(path: Path = Path(__file__).with_name("grammar.yaml")) -> dict[str, Any]:
-    """Read the grammar: per language slots, registers, closed_questions and slot_questions."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+def load_grammar() -> dict[str, Any]:
+    """Read grammar.yaml: per language slots, registers, closed_questions and slot_questions."""
+    return yaml.safe_load(Path(__file__).with_name("grammar.yaml").read_text(encoding="utf-8"))
 
 
 def unit_spans(spoken: str, language: str) -> list[tuple[int, int]]:
@@ -52,7 +52,8 @@ def held_out(template: str, values: tuple[str, ...], slots: dict[str, list[str]]
 
 def _fill(template: str, slots: dict[str, list[str]], rng: np.random.Generator) -> str:
     """Fill the slots; a slot that occurs several times gets different values."""
-    left = {name: [str(v) for v in rng.permutation(values)] for name, values in slots.items() if f"{{{name}}}" in template}
+    names = sorted(set(_SLOT.findall(template)))
+    left = {name: [str(value) for value in rng.permutation(slots[name])] for name in names}
     return _SLOT.sub(lambda m: left[m.group(1)].pop(), template)
 
 

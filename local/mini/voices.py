@@ -8,10 +8,12 @@ from osum.rng import rng_for
 
 VARIANTS = {
     ("train", "male"): {
-        "m1": 98, "m2": 100, "m3": 104, "m5": 103, "m7": 108, "Alex": 104, "max": 107, "travis": 107, "Andy": 98, "adam": 100,
+        "m1": 98, "m2": 100, "m3": 104, "m5": 103, "m7": 108,
+        "Alex": 104, "max": 107, "travis": 107, "Andy": 98, "adam": 100,
     },
     ("train", "female"): {
-        "f1": 177, "f2": 192, "f3": 206, "f5": 202, "belinda": 227, "Alicia": 248, "steph": 182, "shelby": 175, "steph2": 182, "grandma": 199,
+        "f1": 177, "f2": 192, "f3": 206, "f5": 202, "belinda": 227,
+        "Alicia": 248, "steph": 182, "shelby": 175, "steph2": 182, "grandma": 199,
     },
     ("dev", "male"): {"edward": 101, "john": 103},
     ("dev", "female"): {"linda": 226, "aunty": 174},
@@ -79,7 +81,9 @@ def make_voices(split: str, seed: int) -> list[Voice]:
     return voices
 
 
-def _make_voice(name: str, gender: str, age: str, variant: str, variant_f0_hz: float, rng: np.random.Generator) -> Voice:
+def _make_voice(
+    name: str, gender: str, age: str, variant: str, variant_f0_hz: float, rng: np.random.Generator
+) -> Voice:
     old = age == "old"
     tract = float(rng.uniform(*_TRACT[gender, age]))
     return Voice(

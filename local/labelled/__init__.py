@@ -1,0 +1,1 @@
+"""Lists of labelled recordings (JSON lines, CSV, TSV) as Lhotse manifests."""
