@@ -69,6 +69,7 @@ def test_the_command_of_a_banner_can_be_pasted_anywhere(tmp_path):
     [
         ('echo working; echo "2026-01-01 10:00:00 ERROR x.json:3: no key" >&2; echo bye; exit 3', "x.json:3: no key"),
         ("echo '  File \"a.py\"'; echo 'KeyError: nine'; echo ChildFailedError: ; exit 3", "KeyError: nine"),
+        ("echo 2026-01-01 10:00:00 ERROR cause; echo 2026-01-01 10:00:01 ERROR follows; exit 3", "ERROR cause"),
         ("echo 'decode.py: error: no such option'; exit 3", "decode.py: error: no such option"),
         ("echo 'Bus error'; exit 3", "Bus error"),
         ("exit 3", ""),
@@ -109,6 +110,7 @@ def test_a_log_keeps_the_last_state_of_a_progress_bar(tmp_path):
         (["--stage", "4", "--stop-stage", "3"], "option --stop-stage is '3'; it must be a whole number from 4 to 6"),
         (["--nproc", "0"], "option --nproc is '0'; it must be a whole number of at least 1"),
         (["--nj", "-1"], "option --nj is '-1'; it must be a whole number of at least 1"),
+        (["--raw-dir", "/no/such/folder"], "option --raw-dir is '/no/such/folder', which is no folder"),
         (["--exp", ""], "option --exp has an empty value; leave it out for the default"),
         (["--conf", "nonsense"], "no configuration 'nonsense'; conf/ has: "),
         (["mini"], "unexpected argument 'mini'; see --help"),

@@ -1,13 +1,14 @@
 # shellcheck shell=bash disable=SC2154 # $stage and $stop_stage are the caller's
 # Stages of a recipe: which of them run, what is shown before each, what is said when one fails.
 
-# last_error LOG OFFSET: the line that says best why the last command of a log failed.
-# First our own error line, then the last line of a traceback (not torchrun's, which only says that a child failed).
+# last_error LOG OFFSET: the line that says best why the command failed whose output begins at the offset, in bytes.
+# Our own error line comes first (the earliest: later ones follow from it), then the end of a traceback (but not
+# torchrun's, which only says that a child failed), then whatever was printed last.
 last_error() {
   local text line
   text=$(tail -c "+$(($2 + 1))" -- "$1" | grep -vE '^#|ChildFailedError|^ *$' || true)
-  line=$(grep -E '^[0-9-]{10} [0-9:]{8} ERROR |: error: |^error: ' <<<"$text" | tail -n 1 || true)
-  [ -n "$line" ] || line=$(grep -E '^[A-Za-z_.]+(Error|Exception|Interrupt|Exit): ' <<<"$text" | tail -n 1 || true)
+  line=$(grep -m 1 -E '^[0-9-]{10} [0-9:]{8} ERROR |: error: |^error: ' <<<"$text" || true)
+  [ -n "$line" ] || line=$(grep -E '^[A-Za-z_.]+(Error|Exception|Interrupt|Exit)\b' <<<"$text" | tail -n 1 || true)
   [ -n "$line" ] || line=$(tail -n 1 <<<"$text")
   printf '%s' "$line"
 }

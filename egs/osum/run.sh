@@ -8,7 +8,7 @@ recipe=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 # shellcheck source=../../utils/stage.sh
 . "$recipe/../../utils/stage.sh"
 
-stage=0 stop_stage=6 conf=mini exp='' data_dir='' exp_dir='' nj='' nproc=''
+stage=0 stop_stage=6 conf=mini exp='' raw_dir='' data_dir='' exp_dir='' nj='' nproc=''
 
 usage="Usage: bash egs/osum/run.sh [--name value ...]
 
@@ -16,6 +16,7 @@ usage="Usage: bash egs/osum/run.sh [--name value ...]
   --stop-stage N      last stage (default $stop_stage)
   --conf NAME         folder of conf/ with one YAML per stage (default $conf)
   --exp NAME          name of the experiment (default: that of the conf)
+  --raw-dir DIR       raw corpora, for a conf whose prepare.yaml reads from one
   --data-dir DIR      manifests, cuts and shards (default data/CONF beside this script)
   --exp-dir DIR       models, logs, scores (default exp/EXP beside this script)
   --nj N              parallel jobs of the data stages (default: the CPU cores)
@@ -35,6 +36,8 @@ nj=${nj:-$(nproc)}
 nproc=${nproc:-$((gpus > 0 ? gpus : 2))}
 require_number nj "$nj" 1
 require_number nproc "$nproc" 1
+[ -z "$raw_dir" ] || [ -d "$raw_dir" ] || die "option --raw-dir is '$raw_dir', which is no folder"
+[ -z "$raw_dir" ] || raw_dir=$(realpath -- "$raw_dir")
 [ -z "$data_dir" ] || data_dir=$(realpath -m -- "$data_dir")
 [ -z "$exp_dir" ] || exp_dir=$(realpath -m -- "$exp_dir")
 
@@ -52,7 +55,8 @@ train=(python -m)
 if [ "$nproc" -gt 1 ]; then train=(python -m torch.distributed.run --standalone --nproc_per_node "$nproc" -m); fi
 
 run_stage 0 "corpora -> manifests" "${cpu_cmd[@]}" "$log/prepare.log" \
-  python -m osum.bin.prepare --config "$conf/prepare.yaml" --out_dir "$data/manifests"
+  python -m osum.bin.prepare --config "$conf/prepare.yaml" --out_dir "$data/manifests" \
+  ${raw_dir:+--raw_dir "$raw_dir"}
 
 run_stage 1 "manifests -> cuts with canonical labels and tasks, tokenizer" "${cpu_cmd[@]}" "$log/annotate.log" \
   python -m osum.bin.annotate --config "$conf/annotate.yaml" --manifests_dir "$data/manifests" --out_dir "$data/cuts"
