@@ -13,8 +13,8 @@ from osum.types import Example, Utterance
 
 Prompts = Mapping[str, Mapping[str, Sequence[str]]]
 """Task -> language -> sentences."""
-Augment = Callable[[np.ndarray, Utterance], np.ndarray]
-"""Audio (num_samples,) and its utterance -> audio of the same length."""
+Augment = Callable[[np.ndarray], np.ndarray]
+"""Audio (num_samples,) -> audio of the same length."""
 
 
 class TargetTask(Protocol):
@@ -78,6 +78,6 @@ def make_example(
         language=utterance.language,
         prompt=prompts_for(prompts, item.task, utterance.language)[item.prompt],
         target=target,
-        audio=augment(audio, utterance) if augment else audio,
+        audio=augment(audio) if augment else audio,
         transcript=utterance.text,
     )

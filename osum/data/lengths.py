@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from osum import log
 from osum.data.examples import Prompts, TargetTask, prompts_for
 from osum.data.index import Index
+from osum.outputs import atomic_write
 from osum.text.template import Template
 
 NUM_PROBES = 128
@@ -115,13 +116,10 @@ def _identity(index: Index, tasks: Mapping[str, TargetTask], template: Template)
 
 
 def _store(path: Path, table: np.ndarray) -> None:
-    """Write by renaming, so that ranks that do it at once do not disturb each other."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Keep the table for the next start; ranks that do it at once write the same."""
+    buffer = io.BytesIO()
+    np.save(buffer, table)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as f:
-            np.save(f, table)
-        os.replace(partial, path)
+        atomic_write(path, buffer.getvalue())
     except OSError as err:
         logger.warning("lengths cache=%s not written (%s): they are counted again next time", path, err)
-        partial.unlink(missing_ok=True)

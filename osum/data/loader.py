@@ -20,11 +20,12 @@ from osum import log
 from osum.data.collate import Units, collate, placeholder
 from osum.data.examples import Dropped, Item, Prompts, TargetTask, make_example
 from osum.data.index import Index
+from osum.data.ledger import summary
 from osum.data.lengths import Lengths
 from osum.data.plan import EpochPlan, PlanConfig, plan
 from osum.rng import rng_for
 from osum.text.template import Template
-from osum.types import Batch
+from osum.types import Batch, Example
 
 AudioAugment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """Audio (num_samples,) and the generator of its utterance -> audio of the same length."""
@@ -93,11 +94,11 @@ class PackDataset(Dataset):
             return LoadedPack(placeholder(self.template, next(iter(self.tasks)), self.units), dropped)
         return LoadedPack(collate(examples, self.template, self.units), dropped)
 
-    def _example(self, item: Item, epoch: int):  # noqa: ANN202 - Example | Dropped, as make_example says
+    def _example(self, item: Item, epoch: int) -> Example | Dropped:
         if self._augment is None:
             return make_example(self.index, item, self.tasks, self.prompts)
         rng = rng_for(self._seed, epoch, item.copy, self.index.key(item.row))
-        return make_example(self.index, item, self.tasks, self.prompts, lambda audio, _: self._augment(audio, rng))
+        return make_example(self.index, item, self.tasks, self.prompts, lambda audio: self._augment(audio, rng))
 
 
 def load_packs(
@@ -133,11 +134,11 @@ class TrainLoader:
         drops_path: Path | None = None,
     ) -> None:
         """Dropped utterances are appended to `drops_path` (JSON lines; one file per rank) as their step is taken."""
-        self._dataset, self._cfg, self._seed = dataset, cfg, seed
+        self._dataset, self._lengths, self._cfg, self._seed = dataset, lengths, cfg, seed
         self._rank, self._world_size = rank, world_size
         self._num_workers, self._pin_memory, self._drops_path = num_workers, pin_memory, drops_path
         # Workers prefetch across the end of an epoch while the main process is still in it: two plans are in use.
-        self.plan = lru_cache(maxsize=2)(lambda epoch: plan(dataset.index, lengths, cfg, seed, epoch))
+        self.plan = lru_cache(maxsize=2)(self._plan)
 
     def steps(self, start: int = 0) -> Iterator[Step]:
         """Yield steps from number `start` on, without end."""
@@ -156,6 +157,11 @@ class TrainLoader:
             number -= self.plan(epoch).num_steps
             epoch += 1
         return epoch, number
+
+    def _plan(self, epoch: int) -> EpochPlan:
+        planned = plan(self._dataset.index, self._lengths, self._cfg, self._seed, epoch)
+        logger.info("plan epoch=%d %s", epoch, summary(self._dataset.index, planned, self._cfg))
+        return planned
 
     def _positions(self, start: int) -> Iterator[tuple[int, int, int]]:
         epoch, step = self.locate(start)

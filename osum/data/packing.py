@@ -26,7 +26,7 @@ def first_fit(tokens: np.ndarray, samples: np.ndarray, max_tokens: int, max_samp
     """(n,) decoder positions and (n,) audio samples -> packs of item numbers that keep both budgets.
 
     Items are placed in the given order into the oldest open pack with room; when none of NUM_OPEN has room, the
-    fullest is closed. Each item alone must fit.
+    oldest is closed: it was offered most, and items stay near their place in the order. Each item alone must fit.
     """
     assert len(tokens) == 0 or (tokens.max() <= max_tokens and samples.max() <= max_samples)
     packs: list[list[int]] = []
@@ -35,9 +35,7 @@ def first_fit(tokens: np.ndarray, samples: np.ndarray, max_tokens: int, max_samp
         pack = next((p for p in opened if p.tokens_left >= need and p.samples_left >= audio), None)
         if pack is None:
             if len(opened) == NUM_OPEN:
-                fullest = min(opened, key=lambda p: min(p.tokens_left / max_tokens, p.samples_left / max_samples))
-                opened.remove(fullest)
-                packs.append(fullest.items)
+                packs.append(opened.pop(0).items)
             pack = _Open(max_tokens, max_samples)
             opened.append(pack)
         pack.put(item, need, audio)
