@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import soundfile
+
+from osum.audio import io
+
+
+def tone(num_samples, rate_hz=16_000, hz=440.0):
+    return (0.5 * np.sin(2 * np.pi * hz * np.arange(num_samples) / rate_hz)).astype(np.float32)
+
+
+def test_pcm16_clips_and_rounds_halves_away_from_zero():
+    steps = np.array([1.0, 2.0, -1.0, -2.0, 0.0, 0.5 / 32768, -0.5 / 32768, 1.49 / 32768, -1.5 / 32768])
+    assert io.to_pcm16(steps).tolist() == [32767, 32767, -32768, -32768, 0, 1, -1, 1, -2]
+
+
+@pytest.mark.parametrize("audio_format", ["flac", "wav"])
+def test_encoding_keeps_every_16_bit_value(audio_format):
+    values = np.arange(-32768, 32768, dtype=np.int32)
+    audio, rate_hz = io.load(io.encode((values / 32768).astype(np.float32), audio_format))
+    assert rate_hz == 16_000 and audio.dtype == np.float32
+    np.testing.assert_array_equal(audio * 32768, values)
+
+
+def test_a_part_of_a_file_with_mixed_or_first_channel(tmp_path):
+    left, right = tone(8_000), np.zeros(8_000, dtype=np.float32)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16_000, subtype="FLOAT")
+    mixed, _ = io.load(tmp_path / "a.wav", start_s=0.1, duration_s=0.2)
+    first, _ = io.load(tmp_path / "a.wav", start_s=0.1, duration_s=0.2, mono="first")
+    np.testing.assert_allclose(mixed, left[1600:4800] / 2, atol=1e-7)
+    np.testing.assert_array_equal(first, left[1600:4800])
+
+
+def test_resampling_keeps_pitch_and_level():
+    out = io.resample(tone(48_000, rate_hz=48_000), 48_000)
+    assert out.shape == (16_000,) and out.dtype == np.float32
+    np.testing.assert_allclose(out[200:-200], tone(16_000)[200:-200], atol=2e-3)
+    assert io.resample(tone(100), 16_000).shape == (100,)
+    assert io.resample(tone(8_001, rate_hz=8_000), 8_000).shape == (16_002,)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: p.write_bytes(b"not audio"), "unreadable"),
+        (lambda p: None, "unreadable"),
+        (lambda p: soundfile.write(p, np.zeros(0), 16_000), "no samples"),
+        (lambda p: soundfile.write(p, np.array([0.0, np.nan]), 16_000, subtype="FLOAT"), "NaN"),
+    ],
+)
+def test_bad_audio_is_named(tmp_path, make, message):
+    path = tmp_path / "bad.wav"
+    make(path)
+    with pytest.raises(ValueError, match=rf"bad\.wav: .*{message}"):
+        io.load(path)
+
+
+def test_a_file_shorter_than_asked_is_named(tmp_path):
+    soundfile.write(tmp_path / "short.wav", tone(16_000), 16_000)
+    with pytest.raises(ValueError, match=r"short\.wav: ends 8000 samples before"):
+        io.load(tmp_path / "short.wav", start_s=0.5, duration_s=1.0)
+
+
+def test_bytes_are_named_by_the_caller():
+    with pytest.raises(ValueError, match="shard 3: unreadable"):
+        io.load(b"junk", name="shard 3")

@@ -1,0 +1,34 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from osum.data.examples import Dropped, Item, make_example, prompts_for
+
+
+def test_an_example_joins_audio_prompt_and_target(make_index, toy, task_objects, prompts):
+    index = make_index([replace(toy(2)[1], text="你好")], num_shards=1)
+    made = make_example(index, Item(0, "ser", 1), task_objects, prompts)
+    assert (made.key, made.task, made.language) == ("corpus/u001", "ser", "zh")
+    assert (made.prompt, made.target, made.transcript) == ("做ser", "你好<happy>", "你好")
+    np.testing.assert_array_equal(made.audio, index.audio(0))
+
+
+def test_a_row_without_target_is_dropped_with_its_reason(make_index, toy, task_objects, prompts):
+    index = make_index(toy(1), num_shards=1)
+    assert make_example(index, Item(0, "ser", 0), task_objects, prompts) == Dropped("corpus/u000", "ser", "no_target")
+
+
+def test_augmentation_changes_the_audio_alone(make_index, toy, task_objects, prompts):
+    index = make_index(toy(1), num_shards=1)
+    made = make_example(index, Item(0, "asr", 0), task_objects, prompts, augment=lambda audio: audio * 2)
+    np.testing.assert_array_equal(made.audio, index.audio(0) * 2)
+
+
+def test_prompts_fall_back_to_english_then_to_any():
+    prompts = {"asr": {"en": ("go",), "zh": ("走",)}, "ser": {"zh": ("情",)}, "ved": {}}
+    assert prompts_for(prompts, "asr", "zh") == ("走",)
+    assert prompts_for(prompts, "asr", "und") == ("go",)
+    assert prompts_for(prompts, "ser", "en") == ("情",)
+    with pytest.raises(ValueError, match="'ved' has no prompts"):
+        prompts_for(prompts, "ved", "en")
