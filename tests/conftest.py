@@ -1,5 +1,7 @@
 """What all tests share: the repository's root, one thread, no network."""
 
+import gzip
+import json
 import socket
 from pathlib import Path
 
@@ -31,3 +33,30 @@ def _no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", local_only)
+
+
+@pytest.fixture
+def write_corpus():
+    """Writer of a corpus's manifests: `write_corpus(folder, {"id": "a", "text": ...}, ...)`, strings as they are.
+
+    What a row does not say is: one second of 16 kHz audio, recording id = id, no speaker.
+    """
+
+    def write(folder: Path, *rows: dict | str) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        recordings, supervisions = [], []
+        for row in rows:
+            if isinstance(row, str):
+                supervisions.append(row)
+                continue
+            common = {"start": 0.0, "duration": 1.0, "channel": 0, "recording_id": row["id"]}
+            supervisions.append(json.dumps(common | row, ensure_ascii=False))
+            source = {"type": "file", "channels": [0], "source": f"{row['id']}.flac"}
+            audio = {"sampling_rate": 16000, "num_samples": 16000, "duration": 1.0, "channel_ids": [0]}
+            recordings.append(json.dumps({"id": row["id"], "sources": [source], **audio}))
+        for name, lines in (("recordings", recordings), ("supervisions", supervisions)):
+            with gzip.open(folder / f"{name}.jsonl.gz", "wt", encoding="utf-8") as f:
+                f.writelines(line + "\n" for line in lines)
+        return folder
+
+    return write

@@ -17,8 +17,8 @@ SPECIAL_TOKENS = (END, "<|im_start|>", "<|im_end|>")
 PIECE = rf"<[^<>]*>|[{HAN}]| ?[^\s<>{HAN}]+|\s+|[<>]"
 """What BPE may merge: inside a tag, a Han character, or a word with the space before it; never across."""
 
-RESERVED_COUNT = 20_000
-"""How often a reserved string counts in training: more than words do in a corpus small enough for this tokenizer."""
+RESERVED_COUNT = 2000
+"""How often a reserved string counts in training, so that only the few words that are more frequent come first."""
 
 
 def train(texts: Iterable[str], vocab_size: int, reserved: Sequence[str] = ()) -> PreTrainedTokenizerFast:
@@ -64,4 +64,4 @@ def load(path: Path | str) -> PreTrainedTokenizerBase:
 def _with_reserved(texts: Iterable[str], reserved: Sequence[str]) -> Iterable[str]:
     yield from texts
     for text in reserved:
-        yield from [text * 1000] * (RESERVED_COUNT // 1000)
+        yield text * RESERVED_COUNT
