@@ -1,6 +1,7 @@
 """Finding tasks by name, and what holds for every task."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +90,24 @@ def test_tags_for_the_encoder_decoder() -> None:
         "<sap><sgc>",
         "<only><sap><sgc>",
     ]
+
+
+NINTH = """
+from osum.tasks.tag_task import Field, TagTask
+
+TASK = TagTask("slu", [Field("intent", ("play", "stop"), {"zh": "意图", "en": "intent"})])
+"""
+
+
+def test_a_ninth_task_is_one_file_and_its_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slu.py").write_text(NINTH, encoding="utf-8")
+    (tmp_path / "slu.yaml").write_text("zh: [意图]\nen: [intent]\n", encoding="utf-8")
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    tasks.discovered.cache_clear()
+    try:
+        assert tasks.names()[-1] == "slu"
+        ref = Utterance("u", "toy", "en", "stop it", 16000, labels={"intent": "stop", "gender": "male"})
+        assert tasks.get("slu+sgc").target(ref) == "stop it<stop><male>"
+        assert tasks.load_prompts(tmp_path, ["slu"])["slu"]["en"] == ("intent",)
+    finally:
+        tasks.discovered.cache_clear()
