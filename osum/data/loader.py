@@ -30,6 +30,9 @@ from osum.types import Batch, Example
 AudioAugment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """Audio (num_samples,) and the generator of its utterance -> audio of the same length."""
 
+STALLED_S = 600
+"""Longest wait for one pack, seconds: then the disk hangs, and a named error is better than a silent job."""
+
 logger = log.get(__name__)
 
 
@@ -104,7 +107,7 @@ class PackDataset(Dataset):
 def load_packs(
     dataset: PackDataset, packs: Iterable[Pack], num_workers: int = 0, pin_memory: bool = False
 ) -> Iterator[LoadedPack]:
-    """Yield the packs loaded, in order. RuntimeError if a worker dies."""
+    """Yield the packs loaded, in order. OSError if a worker dies or nothing comes for STALLED_S."""
     loader = DataLoader(
         dataset,
         sampler=packs,  # type: ignore[arg-type]
@@ -114,8 +117,14 @@ def load_packs(
         worker_init_fn=_start_worker,
         pin_memory=pin_memory,
         prefetch_factor=2 if num_workers else None,
+        timeout=STALLED_S if num_workers else 0,
     )
-    yield from loader
+    try:
+        yield from loader
+    except RuntimeError as err:
+        if not str(err).startswith("DataLoader"):
+            raise
+        raise OSError(f"{err}. Is the disk slow or memory short? Lower num_workers, then start again") from err
 
 
 class TrainLoader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -47,14 +48,18 @@ class ShardJob:
 
 def read_cuts(path: Path) -> list[Cut]:
     """Read a cut manifest (JSON lines, gzip). ValueError naming file and line of what is not a cut."""
-    cuts = []
-    with gzip.open(path, "rt", encoding="utf-8") as f:
-        for n, line in enumerate(f, start=1):
-            try:
-                cuts.append(deserialize_item(json.loads(line)))
-            except (ValueError, KeyError, TypeError) as err:
-                raise ValueError(f"{path}:{n}: not a cut ({err}); run the annotate stage again") from err
-    return cuts
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as f:
+            return [_cut(line, f"{path}:{n}") for n, line in enumerate(f, start=1)]
+    except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError) as err:
+        raise ValueError(f"{path}: damaged ({err}); run the annotate stage again") from err
+
+
+def _cut(line: str, place: str) -> Cut:
+    try:
+        return deserialize_item(json.loads(line))
+    except (ValueError, KeyError, TypeError) as err:
+        raise ValueError(f"{place}: not a cut ({err}); run the annotate stage again") from err
 
 
 def write_split(

@@ -162,6 +162,14 @@ def test_a_line_that_is_no_cut_is_named(stage, cuts, tmp_path):
         shard(config)
 
 
+def test_a_damaged_manifest_is_named(stage, cuts, tmp_path):
+    config = stage(cuts)
+    path = tmp_path / "cuts/train.jsonl.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"train\.jsonl\.gz: damaged"):
+        shard(config)
+
+
 def test_the_stage_runs_from_the_command_line(stage, cuts, tmp_path):
     config = stage(cuts)
     main([f"--cuts_dir={config.cuts_dir}", f"--out_dir={config.out_dir}", "--num_shards=1", "--audio_format=wav"])

@@ -1,5 +1,6 @@
 import itertools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -114,6 +115,14 @@ def test_augmentation_is_keyed_by_utterance_and_epoch(parts):
     one, two = (list(itertools.islice(TrainLoader(noisy, table, CFG, 1, num_workers=n).steps(), 2)) for n in (0, 2))
     assert equal(one[1].batches[0], two[1].batches[0])
     assert not equal(one[0].batches[0], take(parts, 1)[0].batches[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_dead_worker_is_an_error_and_no_hang(parts):
+    dataset, table = parts
+    fatal = PackDataset(dataset.index, dataset.tasks, dataset.prompts, dataset.template, None, lambda *_: os._exit(1))
+    with pytest.raises(OSError, match="Lower num_workers"):
+        next(TrainLoader(fatal, table, CFG, 1, num_workers=1).steps())
 
 
 def test_evaluation_visits_every_pair_once(parts):
