@@ -71,11 +71,13 @@ else
   make_venv "$base" && base=$venv/bin/python
 fi
 
+quiet=(--quiet)
+[ ! -t 1 ] || quiet=() # someone watches: show the downloads
 target=.
 [ "$extras" = none ] || target=".[$extras]"
-(cd -- "$root" && "$base" -m pip install --quiet --constraint "$constraints" --editable "$target") ||
+(cd -- "$root" && "$base" -m pip install "${quiet[@]}" --constraint "$constraints" --editable "$target") ||
   die "pip failed (its message is above); after repairing the cause run this again, it goes on"
 "$base" -c 'import osum, torch, torchaudio, lhotse, transformers' ||
   die "the packages are installed but can't be imported (see above); remove $venv and run this again"
 "$base" -I "$root/tools/installed.py" || die "some requirements are still missing; run: $base -m pip check"
-echo "install.sh: osum is ready; activate it with: . ${base%/*}/activate"
+printf 'install.sh: osum is ready; activate it with: . %q\n' "${base%/*}/activate"
