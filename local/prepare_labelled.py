@@ -67,21 +67,25 @@ def import_row(
     key = key_of(ours)
     if key in seen:
         raise BadRow("duplicate key")
-    seen.add(key)
     root = (cfg.audio_root or list_path.parent).absolute()
     recording = to_recording(key, root / ours["path"])
     supervision = to_supervision(key, recording, ours, others, cfg.language)
     if cfg.channels == "mix":
         recording = mix_down(recording, audio_dir, cfg.out_dir.absolute() / "audio")
+    seen.add(key)
     return recording, supervision
 
 
 def key_of(ours: dict[str, Any]) -> str:
-    """Return the key of a row: its own, else the path without its suffix (and the start if it names a part)."""
-    if "key" in ours:
-        return str(ours["key"])
+    """Return the key of a row: its own, else the path without its suffix (and the start if it names a part).
+
+    BadRow if it leads out of a folder: keys name members of shards.
+    """
     part = f"-{ours['start']}" if "start" in ours else ""
-    return str(Path(ours["path"]).with_suffix("")).lstrip("/") + part
+    key = str(ours.get("key", Path(ours["path"]).with_suffix("").as_posix().lstrip("/") + part))
+    if not key or ".." in Path(key).parts or Path(key).is_absolute():
+        raise BadRow("key is not usable as a file name")
+    return key
 
 
 def import_lists(cfg: LabelledConfig, audio_dir: Path, drops: Drops) -> Iterator[tuple[Recording, SupervisionSegment]]:

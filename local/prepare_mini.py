@@ -19,7 +19,7 @@ from mini.espeak import Espeak
 from mini.plan import plan_utterance
 from mini.render import Rendered, render
 from mini.signal import SAMPLE_RATE_HZ
-from mini.texts import load_grammar
+from mini.texts import GRAMMAR, load_grammar
 from mini.voices import make_voices
 
 from osum import config, log, outputs
@@ -98,7 +98,7 @@ def main() -> None:
     """Read the options and make the corpus, unless it is there."""
     cfg = config.load(MiniConfig)
     cfg = dataclasses.replace(cfg, out_dir=cfg.out_dir.absolute())
-    with outputs.output_dir(cfg.out_dir, cfg, overwrite=cfg.overwrite) as out_dir:
+    with outputs.output_dir(cfg.out_dir, cfg, inputs=[GRAMMAR], overwrite=cfg.overwrite) as out_dir:
         if out_dir is not None:
             write_corpus(cfg, out_dir)
 

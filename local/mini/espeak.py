@@ -58,11 +58,11 @@ class Espeak:
     """One synthesiser per process: the library keeps its state in globals."""
 
     def __init__(self) -> None:
-        """ModuleNotFoundError with the remedy if espeakng_loader is not installed."""
+        """ValueError with the remedy if espeakng_loader is not installed or broken."""
         try:
             import espeakng_loader
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(_INSTALL, name="espeakng_loader") from error
+        except ImportError as error:
+            raise ValueError(_INSTALL) from error
         self._lib = ctypes.CDLL(espeakng_loader.get_library_path())
         data = Path(espeakng_loader.get_data_path())
         self.sample_rate_hz = self._lib.espeak_Initialize(_SYNCHRONOUS, 0, str(data.parent).encode(), 0)

@@ -18,6 +18,8 @@ _ESPEAK_VOICE = {"en": "en-us", "zh": "cmn"}
 _BASE_RATE_WPM = {"en": 212, "zh": 235}
 _PITCH_STEPS_PER_OCTAVE = 68
 """Measured over the variants in use, near the middle of espeak-ng's pitch scale."""
+_PAUSE_DB, _PAUSE_S = -31, 0.06
+"""What counts as a pause after a word: this far below the loudest part, for this long."""
 _SPEECH_RMS = 0.06
 _PEAK = 0.9
 
@@ -110,10 +112,12 @@ def _word_bounds(audio: np.ndarray, times: np.ndarray, begin: int, end: int) -> 
     starts, ends = times[:-1].copy(), times[1:].copy()
     ends[-1] = end / SAMPLE_RATE_HZ
     level = signal.envelope(audio)
-    floor = level.max() * 10 ** (-38 / 20)
+    floor = level.max() * 10 ** (_PAUSE_DB / 20)
     for i, (start, stop) in enumerate(zip(starts, ends, strict=True)):
-        loud = np.flatnonzero(level[int(start * SAMPLE_RATE_HZ) : int(stop * SAMPLE_RATE_HZ)] > floor)
-        if len(loud) and stop - start - loud[-1] / SAMPLE_RATE_HZ > 0.06:
+        # The next word may sound some milliseconds before its event, and the level looks 10 ms ahead.
+        own = level[int(start * SAMPLE_RATE_HZ) : int((stop - 0.02) * SAMPLE_RATE_HZ)]
+        loud = np.flatnonzero(own > floor)
+        if len(loud) and stop - start - loud[-1] / SAMPLE_RATE_HZ > _PAUSE_S:
             ends[i] = start + loud[-1] / SAMPLE_RATE_HZ
     return starts, ends
 

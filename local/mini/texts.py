@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+GRAMMAR = Path(__file__).with_name("grammar.yaml")
+"""The sentences; the corpus is made anew when they change."""
 HELD_OUT_SHARE = 0.25
 """Share of the combinations of every slot question that only dev and test may use."""
 
@@ -30,7 +32,7 @@ class Sentence:
 
 def load_grammar() -> dict[str, Any]:
     """Read grammar.yaml: per language slots, registers, closed_questions and slot_questions."""
-    return yaml.safe_load(Path(__file__).with_name("grammar.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(GRAMMAR.read_text(encoding="utf-8"))
 
 
 def unit_spans(spoken: str, language: str) -> list[tuple[int, int]]:
