@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from transformers import WhisperConfig
 
 from osum import config, dist, log, outputs, tasks
 from osum.model.build import WhisperSizes
@@ -26,6 +27,8 @@ class TrainWhisperConfig:
     """Folder with the tokenizer and `units.txt`."""
     out_dir: Path
     """Folder of the model, its checkpoints and metrics."""
+    tokenizer: str | None = None
+    """Tokenizer of a pretrained Whisper, a folder or hub name; null for the one in `tokenizer_dir`."""
     model: WhisperSizes = field(default_factory=WhisperSizes)
     """The model."""
     data: CorpusConfig = field(default_factory=CorpusConfig)
@@ -49,10 +52,10 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(cfg: TrainWhisperConfig, world: dist.World, out: Path) -> None:
     """Train from the last checkpoint of the folder, or from the start."""
-    tokenizer, units = open_tokenizer(cfg.tokenizer_dir), load_units(cfg.tokenizer_dir)
+    tokenizer, units = open_tokenizer(cfg.tokenizer or cfg.tokenizer_dir), load_units(cfg.tokenizer_dir)
     num_units = len(units) if cfg.train.ctc_weight else 0
     tags = {name: tasks.get(name).tag for name in cfg.data.tasks}
-    template = WhisperTemplate(tokenizer, tags)
+    template = WhisperTemplate(tokenizer, tags, start_ids(cfg.model))
     corpus = Corpus(cfg.shards_dir, cfg.data, template, units if num_units else None, cfg.train.seed, out / "cache")
     record = WhisperRecord(cfg.model, len(tokenizer), num_units)
     torch.manual_seed(cfg.train.seed)
@@ -63,6 +66,13 @@ def run(cfg: TrainWhisperConfig, world: dist.World, out: Path) -> None:
     Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out).run()
     if world.is_main:
         save_whisper(out, model, record)
+
+
+def start_ids(model: WhisperSizes) -> list[int]:
+    """Return what a pretrained Whisper's decoder starts with; a random one starts with the end token."""
+    if model.path is None:
+        return []
+    return [WhisperConfig.from_pretrained(model.path).decoder_start_token_id]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from torch import nn
 from osum import log
 from osum.model.store import fill, parameters_of, read_parameters, save_parameters
 from osum.outputs import atomic_write
+from osum.train.optim import Optimizer
 
 EVERYTHING_FROZEN = ""
 """As a pattern it matches every name: checkpoints hold only what is trained."""
@@ -20,7 +21,7 @@ EVERYTHING_FROZEN = ""
 logger = log.get(__name__)
 
 
-def save(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, keep: int) -> None:
+def save(folder: Path, step: int, model: nn.Module, optimizer: Optimizer, keep: int) -> None:
     """Write `step-NNNNNNNN` with the state after so many steps, then remove all but the last `keep`."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(".*.partial"):
@@ -44,7 +45,7 @@ def existing(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("step-*") if (p / "state.json").is_file())
 
 
-def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def resume(folder: Path, model: nn.Module, optimizer: Optimizer) -> int:
     """Load the last checkpoint, if any; return the number of steps that it has done."""
     found = existing(folder)
     if not found:

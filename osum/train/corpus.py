@@ -81,6 +81,6 @@ class Corpus:
         return partial(eval_batches, self.dev, planned, world.rank, world.size, self._cfg.num_workers)
 
 
-def open_tokenizer(tokenizer_dir: Path) -> PreTrainedTokenizerBase:
+def open_tokenizer(tokenizer_dir: Path | str) -> PreTrainedTokenizerBase:
     """Load a tokenizer folder. ValueError if it has no end token."""
     return text_tokenizer.load(tokenizer_dir)

@@ -1,4 +1,4 @@
-"""Optimizer and learning-rate schedule, with learning rates of their own for parts of the model."""
+"""Optimizers and learning-rate schedule, with learning rates of their own for parts of the model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -30,52 +30,94 @@ class OptimConfig:
     """After warm-up: step^-0.5 (WeNet's warmuplr), or a cosine to `final_lr_share` at the last step."""
     final_lr_share: float = 0.02
     """Where the cosine ends, as a share of the peak."""
+    muon_lr: float | None = None
+    """Peak learning rate of Muon on hidden weight matrices (AdamW keeps the rest); null trains all with AdamW."""
     lr_scales: dict[str, float] = field(default_factory=dict)
     """Regular expression over parameter names -> factor on the learning rate; the first match counts."""
 
     def __post_init__(self) -> None:
         """Check ranges. ValueError naming the field."""
-        if self.lr <= 0 or self.max_grad_norm <= 0 or self.warmup_steps < 1:
-            raise ValueError("optim: lr, max_grad_norm and warmup_steps must be positive")
+        positive = {"lr": self.lr, "muon_lr": self.muon_lr or 1.0, "max_grad_norm": self.max_grad_norm}
+        for name, value in {**positive, "warmup_steps": self.warmup_steps}.items():
+            if value <= 0:
+                raise ValueError(f"optim.{name} is {value}; it must be positive")
 
 
-def build_optimizer(model: nn.Module, cfg: OptimConfig) -> torch.optim.AdamW:
-    """Return AdamW over what is trained. ValueError if a pattern of `lr_scales` matches no trained parameter."""
+class Optimizer:
+    """AdamW, with Muon beside it for hidden weight matrices if asked.
+
+    Muon (K. Jordan et al., 2024; torch.optim.Muon) orthogonalises the momentum of a matrix. Small models that start
+    from random weights need a third of the steps with it; fine-tuning keeps to the paper's AdamW.
+    """
+
+    def __init__(self, model: nn.Module, cfg: OptimConfig) -> None:
+        """ValueError if a trained parameter is not float32 or a pattern of `lr_scales` matches none."""
+        self._cfg = cfg
+        matrices, others = _parameter_groups(model, cfg)
+        self._parts: list[torch.optim.Optimizer] = []
+        if others:
+            self._parts.append(torch.optim.AdamW(others, lr=cfg.lr, betas=cfg.betas, fused=True))
+        if matrices:
+            # With this adjustment Muon's updates are as large as AdamW's, so that both share one scale of rates.
+            self._parts.append(torch.optim.Muon(matrices, lr=cfg.muon_lr, adjust_lr_fn="match_rms_adamw"))
+
+    def step(self, lr_share: float) -> None:
+        """Update the parameters at this share of every peak learning rate, then forget the gradients."""
+        for part in self._parts:
+            peak = self._cfg.muon_lr if isinstance(part, torch.optim.Muon) else self._cfg.lr
+            for group in part.param_groups:
+                group["lr"] = peak * lr_share * group["lr_scale"]
+            part.step()
+            part.zero_grad()
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Return what `load_state_dict` restores."""
+        return [part.state_dict() for part in self._parts]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Restore a state. ValueError if it is of other optimizers."""
+        if len(states) != len(self._parts):
+            raise ValueError("the checkpoint was made with other optimizers; keep optim.muon_lr as it was")
+        for part, state in zip(self._parts, states, strict=True):
+            part.load_state_dict(state)
+
+
+HIDDEN_MATRIX = re.compile(r"(encoder|decoder|adaptor|llm).*(?<!embed_tokens)(?<!embed_positions)(?<!lm_head)\.weight$")
+"""Names of the matrices between hidden states; embeddings and output layers are not among them."""
+
+
+def _parameter_groups(model: nn.Module, cfg: OptimConfig) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Split what is trained into groups for Muon and for AdamW, by learning rate and weight decay."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     wrong = [name for name, p in trained if p.dtype != torch.float32]
     if wrong:
         raise ValueError(f"trained parameters must be float32; {wrong[0]} is not. Load the model with dtype float32")
     unused = set(cfg.lr_scales)
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
     for name, parameter in trained:
         pattern = next((p for p in cfg.lr_scales if re.search(p, name)), None)
         unused.discard(pattern or "")
         decay = cfg.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((cfg.lr_scales.get(pattern or "", 1.0), decay), []).append(parameter)
+        muon = cfg.muon_lr is not None and parameter.ndim == 2 and HIDDEN_MATRIX.search(name) is not None
+        groups.setdefault((muon, cfg.lr_scales.get(pattern or "", 1.0), decay), []).append(parameter)
     if unused:
         near = difflib.get_close_matches(next(iter(unused)), [name for name, _ in trained], n=5, cutoff=0.3)
         raise ValueError(f"optim.lr_scales: nothing trained matches {sorted(unused)}; near names: {', '.join(near)}")
-    return torch.optim.AdamW(
-        [{"params": ps, "weight_decay": decay, "lr_scale": scale} for (scale, decay), ps in groups.items()],
-        lr=cfg.lr,
-        betas=cfg.betas,
-        fused=True,
-    )
+    as_groups = [
+        (muon, {"params": ps, "weight_decay": decay, "lr_scale": scale}) for (muon, scale, decay), ps in groups.items()
+    ]
+    return [g for muon, g in as_groups if muon], [g for muon, g in as_groups if not muon]
 
 
-def learning_rate(step: int, max_steps: int, cfg: OptimConfig) -> float:
-    """Return the learning rate of step number `step`, counted from 0."""
+
+
+def lr_share(step: int, max_steps: int, cfg: OptimConfig) -> float:
+    """Return the share of the peak learning rate at step number `step`, counted from 0."""
     warm = (step + 1) / cfg.warmup_steps
     if warm < 1:
-        return cfg.lr * warm
+        return warm
     if cfg.schedule == "inverse_sqrt":
-        return cfg.lr * warm**-0.5
+        return warm**-0.5
     progress = (step + 1 - cfg.warmup_steps) / max(1, max_steps - cfg.warmup_steps)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return cfg.lr * (cfg.final_lr_share + (1 - cfg.final_lr_share) * cosine)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the rate of every group to `lr` times its own scale."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr * group["lr_scale"]
+    return cfg.final_lr_share + (1 - cfg.final_lr_share) * cosine

@@ -19,7 +19,7 @@ from osum.model.losses import Loss
 from osum.rng import rng_for
 from osum.train import checkpoint
 from osum.train.meters import Meter, MetricsFile, joined
-from osum.train.optim import OptimConfig, build_optimizer, learning_rate, set_learning_rate
+from osum.train.optim import OptimConfig, Optimizer, lr_share
 from osum.types import Batch
 
 logger = log.get(__name__)
@@ -71,7 +71,7 @@ class Trainer:
         self.cfg, self.world, self.out_dir = cfg, world, out_dir
         self.loader, self.valid_packs = loader, valid_packs
         self.model = model.to(world.device)
-        self.optimizer = build_optimizer(self.model, cfg.optim)
+        self.optimizer = Optimizer(self.model, cfg.optim)
         self.start_step = checkpoint.resume(out_dir / "checkpoints", self.model, self.optimizer)
         self.replica = DistributedDataParallel(self.model) if world.size > 1 else self.model
         self.tasks = tuple(loader.plan(0).task_names)
@@ -123,9 +123,7 @@ class Trainer:
         grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.optim.max_grad_norm)
         if not torch.isfinite(grad_norm):
             raise ValueError(f"step {step.step}: the gradient is {grad_norm.item()}; lower optim.lr")
-        set_learning_rate(self.optimizer, learning_rate(step.step, self.cfg.max_steps, self.cfg.optim))
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.optimizer.step(lr_share(step.step, self.cfg.max_steps, self.cfg.optim))
         return float(grad_norm)
 
     @torch.inference_mode()
@@ -157,9 +155,10 @@ class Trainer:
     def _report(self, split: str, step: int, epoch: int, values: dict[str, float], **more: float) -> None:
         if self.metrics is None:
             return
-        lr = learning_rate(step - 1, self.cfg.max_steps, self.cfg.optim)
-        self.metrics.write(step=step, epoch=epoch, split=split, lr=lr, wall_s=round(time.time(), 2), **values, **more)
-        logger.info("%s step=%d/%d epoch=%d lr=%.2e %s", split, step, self.cfg.max_steps, epoch, lr, joined({**values, **more}))
+        lr = self.cfg.optim.lr * lr_share(step - 1, self.cfg.max_steps, self.cfg.optim)
+        values = {**values, **more}
+        self.metrics.write(step=step, epoch=epoch, split=split, lr=lr, wall_s=round(time.time(), 2), **values)
+        logger.info("%s step=%d/%d epoch=%d lr=%.2e %s", split, step, self.cfg.max_steps, epoch, lr, joined(values))
 
     def _save(self, step: int) -> None:
         if self.world.is_main:
