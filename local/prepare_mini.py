@@ -7,7 +7,6 @@ that is used as a tool and is no part of osum: pip install 'osum[mini]'.
 """
 
 import dataclasses
-import json
 import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +20,10 @@ from mini.render import Rendered, render
 from mini.signal import SAMPLE_RATE_HZ
 from mini.texts import GRAMMAR, load_grammar
 from mini.voices import make_voices
+from tqdm import tqdm
 
 from osum import config, log, outputs
+from osum.data.drops import Drops
 
 _BLOCK = 40
 """Utterances per synthesiser process: a fixed number, because espeak-ng's state carries over from one to the next."""
@@ -77,21 +78,27 @@ def render_split(cfg: MiniConfig, split: str) -> Iterator[Rendered]:
                 yield rendered
 
 
-def write_corpus(cfg: MiniConfig, out_dir: Path) -> None:
-    """Write audio and manifests of all splits."""
-    rows = []
-    for split in ("train", "dev", "test"):
-        (out_dir / "audio" / split).mkdir(parents=True)
-        audio_s = 0.0
+def write_split(cfg: MiniConfig, split: str, out_dir: Path) -> list[manifest.Row]:
+    """Write the audio of a split and return what its manifest needs."""
+    rows, num_samples = [], 0
+    (out_dir / "audio" / split).mkdir(parents=True)
+    total = {"train": round(cfg.hours * 3600), "dev": cfg.num_dev, "test": cfg.num_test}[split]
+    with tqdm(desc=f"mini {split}", total=total, unit=" audio s" if split == "train" else " utt", disable=None) as bar:
         for rendered in render_split(cfg, split):
             path = out_dir / "audio" / split / f"{rendered.spec.key}.flac"
             soundfile.write(path, rendered.audio, SAMPLE_RATE_HZ, subtype="PCM_16")
             rows.append((rendered.spec, len(rendered.audio), rendered.words))
-            audio_s += len(rendered.audio) / SAMPLE_RATE_HZ
-        logger.info("mini split=%s utts=%d audio_s=%.0f", split, sum(r[0].split == split for r in rows), audio_s)
+            num_samples += len(rendered.audio)
+            bar.update(num_samples // SAMPLE_RATE_HZ - bar.n if split == "train" else 1)
+    logger.info("mini split=%s utts=%d audio_s=%.0f", split, len(rows), num_samples / SAMPLE_RATE_HZ)
+    return rows
+
+
+def write_corpus(cfg: MiniConfig, out_dir: Path) -> None:
+    """Write audio and manifests of all splits."""
+    rows = [row for split in ("train", "dev", "test") for row in write_split(cfg, split, out_dir)]
     manifest.write(rows, out_dir, final_dir=cfg.out_dir)
-    drops = {"read": len(rows), "used": len(rows), "dropped": {}}
-    outputs.atomic_write(out_dir / "drops.json", json.dumps(drops, indent=1))
+    Drops(read=len(rows), used=len(rows)).save(out_dir / "drops.json")
 
 
 def main() -> None:
