@@ -36,7 +36,9 @@ class LogMel(nn.Module):
         ValueError if an utterance is shorter than one window (400 samples).
         """
         if int(audio_lens.min()) < WINDOW_SAMPLES:
-            raise ValueError(f"an utterance of {int(audio_lens.min())} samples is shorter than {WINDOW_SAMPLES}; drop it")
+            raise ValueError(
+                f"an utterance of {int(audio_lens.min())} samples is shorter than {WINDOW_SAMPLES}; drop it"
+            )
         padded = _reflect_pad(audio.float(), audio_lens)
         frames = padded.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES)  # (B, T, 400)
         power = torch.fft.rfft(frames * self.window).abs().square()

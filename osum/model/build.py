@@ -78,7 +78,9 @@ class LoraConfig:
     """The update is scaled by alpha / r."""
     dropout: float = 0.1
     """Dropout before the update."""
-    targets: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"])
+    targets: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"]
+    )
     """Names of the linear layers that get one."""
 
 
@@ -93,7 +95,7 @@ class SpeechLlmConfig:
     lora: LoraConfig | None = None
     """LoRA on the LLM; null leaves the LLM as it is."""
     freeze: list[str] = field(default_factory=list)
-    """Regular expressions over parameter names; what one matches is not trained. A pattern without a match is an error."""
+    """Regular expressions over parameter names: what one matches is not trained; one without a match is an error."""
 
 
 def build_whisper(sizes: WhisperSizes, vocab_size: int, num_ctc_units: int) -> MultitaskWhisper:

@@ -32,9 +32,11 @@ class Encoder(nn.Module):
         return cls(WhisperEncoder(config))
 
     def forward(self, mel: Tensor, mel_lens: Tensor) -> tuple[Tensor, Packing]:
-        """Return the packed frames and their packing. ValueError beyond 30 s, the length of Whisper's position table."""
+        """Return the packed frames and their packing. ValueError beyond the 30 s of Whisper's position table."""
         if int(mel_lens.max()) > 2 * MAX_ENCODER_FRAMES:
-            raise ValueError(f"{int(mel_lens.max())} mel frames exceed Whisper's {2 * MAX_ENCODER_FRAMES} (30 s); cut the audio")
+            raise ValueError(
+                f"{int(mel_lens.max())} mel frames exceed Whisper's {2 * MAX_ENCODER_FRAMES} (30 s); cut the audio"
+            )
         beyond = torch.arange(mel.shape[2], device=mel.device) >= mel_lens[:, None, None]
         # Both zeroings are needed: the kernels reach one frame past the end, before either convolution.
         hidden = gelu(self.whisper.conv1(mel.masked_fill(beyond, 0.0)))

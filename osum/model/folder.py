@@ -91,4 +91,3 @@ def load_sulm(folder: Path) -> tuple[SpeechLLM, SulmRecord]:
     model = record.build()
     load_parameters(model, folder / PARAMETERS, record.without)
     return model.eval(), record
-

@@ -43,7 +43,7 @@ def generate(
 
 
 def left_pad(packed: Tensor, segments: Packing) -> tuple[Tensor, Tensor]:
-    """Packed (L, H) -> (B, T, H) with padding before each segment, and its mask (B, T): generation appends on the right."""
+    """Packed (L, H) -> (B, T, H) padded on the left, as generation appends on the right; and its mask (B, T)."""
     shift = (segments.max_len - segments.lens)[segments.segment_ids]
     place = segments.place + shift
     size = segments.num_segments * segments.max_len

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, ctc_loss
 
 from osum.model.packing import Packing
+from osum.text.template import IGNORED
 from osum.types import Batch
 
 
@@ -27,8 +28,8 @@ class Loss:
 
 
 def target_nll(hidden: Tensor, head: nn.Module, batch: Batch, segments: Packing) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (nll (B,), target tokens (B,), correct (B,)) of packed (L, H) hidden states; the head sees targets only."""
-    at_target = (batch.labels != -100).nonzero().squeeze(1)
+    """Packed (L, H) hidden states -> (B,) each of NLL, target tokens, correct ones; the head sees targets only."""
+    at_target = (batch.labels != IGNORED).nonzero().squeeze(1)
     labels = batch.labels[at_target]
     logits = head(hidden[at_target]).float()
     token_nll = cross_entropy(logits, labels, reduction="none")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -47,7 +46,9 @@ class SpeechLLM(nn.Module):
             mel = spec_augment(mel, mel_lens, rngs, augment)
         frames, frame_packing = self.encoder(mel, mel_lens)
         segments = Packing(batch.segment_lens)
-        hidden = self.read(self.splice(batch.input_ids, batch.speech_mask, *self.adaptor(frames, frame_packing)), segments)
+        hidden = self.read(
+            self.splice(batch.input_ids, batch.speech_mask, *self.adaptor(frames, frame_packing)), segments
+        )
         nll, num_tokens, num_correct = target_nll(hidden, self.llm.lm_head, batch, segments)
         ctc = nll.new_zeros(()) if self.ctc_head is None else ctc_sum(self.ctc_head(frames), frame_packing, batch)
         return Loss(nll, num_tokens, ctc, num_correct)

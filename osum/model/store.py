@@ -52,7 +52,9 @@ def fill(model: nn.Module, found: dict[str, Tensor], source: str, without: str |
     shapes = [n for n in wanted.keys() & found.keys() if wanted[n].shape != found[n].shape]
     for kind, names in (("missing", missing), ("unknown", unknown), ("of another shape", shapes)):
         if names:
-            raise ValueError(f"{source}: {len(names)} parameters are {kind}, for example {names[0]}; is it this model's?")
+            raise ValueError(
+                f"{source}: {len(names)} parameters are {kind}, for example {names[0]}; is it this model's?"
+            )
     for name, value in found.items():
         own[name].copy_(value)
 

@@ -54,8 +54,8 @@ class MultitaskWhisper(nn.Module):
         """Packed token ids (L,) over packed encoder frames (E, D) -> packed hidden states (L, D)."""
         if segments.max_len > self.decoder.max_target_positions:
             raise ValueError(
-                f"a decoder sequence of {segments.max_len} tokens exceeds Whisper's {self.decoder.max_target_positions}; "
-                "lower plan.max_target_tokens"
+                f"a decoder sequence of {segments.max_len} tokens exceeds Whisper's "
+                f"{self.decoder.max_target_positions}; set plan.max_tokens to that, so that it is left out"
             )
         hidden = self.decoder.embed_tokens(input_ids) + self.decoder.embed_positions.weight[segments.positions]
         hidden = nn.functional.dropout(hidden, self.decoder.dropout, self.training)

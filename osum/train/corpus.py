@@ -44,7 +44,13 @@ class Corpus:
     """Train and dev split of a shards folder, seen through the template of one model."""
 
     def __init__(
-        self, shards_dir: Path, cfg: CorpusConfig, template: Template, units: CtcUnits | None, seed: int, cache_dir: Path
+        self,
+        shards_dir: Path,
+        cfg: CorpusConfig,
+        template: Template,
+        units: CtcUnits | None,
+        seed: int,
+        cache_dir: Path,
     ) -> None:
         """Target lengths are cached in `cache_dir`."""
         self._cfg, self._seed, self._cache_dir = cfg, seed, cache_dir

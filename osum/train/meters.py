@@ -43,7 +43,7 @@ class Meter:
         self._audio_s += int(batch.audio_lens.sum()) / SAMPLE_RATE_HZ
 
     def read(self) -> dict[str, float]:
-        """Return means over all ranks: loss (nats a token), accuracy, loss per task, ctc (nats a unit), audio_s_per_s."""
+        """Return means over all ranks: loss and loss.<task> (nats a token), accuracy, ctc (nats a unit), speed."""
         sums, ctc, audio_s = (dist.all_reduce_sum(t.clone()) for t in (self._sums, self._ctc, self._audio_s))
         nll, tokens, correct = sums.sum(0).tolist()
         values = {"loss": nll / max(tokens, 1), "token_accuracy": correct / max(tokens, 1), "tokens": tokens}
@@ -65,7 +65,7 @@ class MetricsFile:
         kept = [line for line in lines if _step_of(line) <= start_step]
         atomic_write(path, "".join(line + "\n" for line in kept))
 
-    def write(self, **values: Any) -> None:  # noqa: ANN401 - whatever JSON holds
+    def write(self, **values: Any) -> None:
         """Append one line."""
         with open(self._path, "a", encoding="utf-8") as f:
             f.write(json.dumps(values) + "\n")

@@ -109,8 +109,6 @@ def _parameter_groups(model: nn.Module, cfg: OptimConfig) -> tuple[list[dict[str
     return [g for muon, g in as_groups if muon], [g for muon, g in as_groups if not muon]
 
 
-
-
 def lr_share(step: int, max_steps: int, cfg: OptimConfig) -> float:
     """Return the share of the peak learning rate at step number `step`, counted from 0."""
     warm = (step + 1) / cfg.warmup_steps

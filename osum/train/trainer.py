@@ -17,6 +17,7 @@ from osum.audio.augment import SpecAugmentConfig
 from osum.data.loader import LoadedPack, Step, TrainLoader
 from osum.model.losses import Loss
 from osum.rng import rng_for
+from osum.text.template import IGNORED
 from osum.train import checkpoint
 from osum.train.meters import Meter, MetricsFile, joined
 from osum.train.optim import OptimConfig, Optimizer, lr_share
@@ -146,7 +147,7 @@ class Trainer:
         return self.replica(batch, self.cfg.spec_augment, rngs)
 
     def _global_counts(self, batches: list[Batch]) -> tuple[float, float]:
-        tokens = sum(int((b.labels != -100).sum()) for b in batches)
+        tokens = sum(int((b.labels != IGNORED).sum()) for b in batches)
         units = sum(int(b.ctc_lens.sum()) for b in batches if b.ctc_lens is not None)
         counts = torch.tensor([tokens, units], dtype=torch.float64, device=self.world.device)
         num_tokens, num_units = dist.all_reduce_sum(counts).tolist()
