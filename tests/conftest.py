@@ -1,10 +1,11 @@
-"""What all tests share: the repository's root, one thread, no network."""
+"""What all tests share: the repository's root, one thread, no network; a small tokenizer, shards and model."""
 
 import gzip
 import json
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,3 +61,80 @@ def write_corpus():
         return folder
 
     return write
+
+
+TEXTS = ("hello there", "good morning", "how are you", "你好", "早上好")
+
+
+@pytest.fixture(scope="session")
+def tokenizer_dir(tmp_path_factory):
+    """A byte-level BPE tokenizer of 300 tokens with its CTC units."""
+    from osum.text import tokenizer
+    from osum.text.units import CtcUnits
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer.train(TEXTS, 300, ["<female>", "<male>"]).save_pretrained(folder)
+    CtcUnits.build(TEXTS).save(folder / "units.txt")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bpe(tokenizer_dir):
+    """The tokenizer of `tokenizer_dir`."""
+    from osum.text import tokenizer
+
+    return tokenizer.load(tokenizer_dir)
+
+
+def write_shards(folder: Path, count: int, seed: int) -> None:
+    """Write a split of seeded noise, 0.3 to 1.2 s each, in two shards, serving ASR and SGC."""
+    from osum.audio import io
+    from osum.data import index
+    from osum.data.shards import ShardWriter, shard_name
+    from osum.types import Utterance
+
+    folder.mkdir(parents=True)
+    rng, placed = np.random.default_rng(seed), []
+    for shard in range(2):
+        with ShardWriter(folder / shard_name(shard), "wav") as writer:
+            for i in range(shard, count, 2):
+                audio = (0.1 * rng.standard_normal(int(rng.integers(5_000, 19_000)))).astype(np.float32)
+                text, language = TEXTS[i % 5], "zh" if i % 5 > 2 else "en"
+                labels = {"gender": ("male", "female")[i % 3 % 2]}
+                key, tasks = f"{folder.name}-{i:02d}", ("asr", "sgc")
+                utterance = Utterance(key, "toy", language, text, len(audio), labels=labels, tasks=tasks)
+                placed.append((shard, writer.add(utterance, io.encode(audio, "wav"))))
+    index.write(folder, [shard_name(s) for s in range(2)], placed)
+
+
+@pytest.fixture(scope="session")
+def shards_dir(tmp_path_factory):
+    """A finished folder of stage 2: 24 utterances to train on, 4 for dev, 7 for test. Not to be changed."""
+    folder = tmp_path_factory.mktemp("shards")
+    for seed, (split, count) in enumerate({"train": 24, "dev": 4, "test": 7}.items()):
+        write_shards(folder / split, count, seed)
+    (folder / ".done.json").write_text('{"fingerprint": "toy"}')
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sulm_record(bpe):
+    """How to build a speech-understanding language model of some 50,000 parameters."""
+    from osum import tasks
+    from osum.model.adaptor import AdaptorConfig
+    from osum.model.build import LlmSizes, SpeechLlmConfig, WhisperSizes
+    from osum.model.folder import SulmRecord
+
+    # Large initial weights: with small ones all logits are nearly equal, and tests of equality prove little.
+    encoder = WhisperSizes(d_model=16, encoder_layers=2, decoder_layers=1, num_heads=2, ffn_dim=32, init_std=0.2)
+    llm = LlmSizes(hidden_size=24, num_layers=2, num_heads=2, num_kv_heads=1, ffn_dim=32, init_std=0.2)
+    prompts = {t: {k: list(v) for k, v in p.items()} for t, p in tasks.load_prompts(None, ["asr", "sgc"]).items()}
+    cfg = SpeechLlmConfig(AdaptorConfig(num_layers=2, num_heads=2, ffn_dim=32), llm)
+    return SulmRecord(encoder, cfg, len(bpe), int(bpe.eos_token_id), num_ctc_units=40, prompts=prompts)
+
+
+@pytest.fixture
+def sulm(sulm_record):
+    """A seeded model of `sulm_record` in evaluation mode."""
+    torch.manual_seed(5)
+    return sulm_record.build().eval()
