@@ -23,7 +23,7 @@ VARIANTS = {
 """espeak-ng voice variants per (split, gender), with the mean pitch in Hz that each has at the default settings."""
 
 AGES = ("child", "adult", "old")
-_VOICES_PER_VARIANT = {"train": 2, "dev": 1, "test": 1}
+_VOICES_PER_VARIANT = {"train": 6, "dev": 1, "test": 1}
 _TRACT = {
     ("male", "child"): (1.36, 1.44),
     ("male", "adult"): (0.92, 1.0),
@@ -69,7 +69,7 @@ class Voice:
 
 
 def make_voices(split: str, seed: int) -> list[Voice]:
-    """Return the voices of a split (train 120, dev 12, test 12), balanced over gender and age."""
+    """Return the voices of a split (train 360, dev 12, test 12), balanced over gender and age."""
     voices = []
     for number in range(_VOICES_PER_VARIANT[split]):
         for gender in ("female", "male"):

@@ -6,7 +6,7 @@ SPLITS = ("train", "dev", "test")
 
 
 def test_voices_are_balanced_and_many_enough():
-    for split, count in (("train", 120), ("dev", 12), ("test", 12)):
+    for split, count in (("train", 360), ("dev", 12), ("test", 12)):
         voices = make_voices(split, seed=0)
         assert len(voices) == len({v.name for v in voices}) == count
         assert set(Counter((v.gender, v.age) for v in voices).values()) == {count // 6}
