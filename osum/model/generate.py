@@ -30,7 +30,6 @@ def generate(
     """Continue every prefix of a batch (from `collate_prefixes`) up to the end token or the limit."""
     speech, packing = model.embed_speech(prefixes.audio, prefixes.audio_lens)
     embedded = model.splice(prefixes.input_ids, prefixes.speech_mask, speech, packing)
-    embeddings, mask = left_pad(embedded, Packing(prefixes.segment_lens))
     config = GenerationConfig(
         max_new_tokens=max_new_tokens,
         num_beams=num_beams,
@@ -38,8 +37,15 @@ def generate(
         eos_token_id=eos_token_id,
         pad_token_id=eos_token_id,
     )
+    return extend(model, embedded, Packing(prefixes.segment_lens), config)
+
+
+@torch.inference_mode()
+def extend(model: SpeechLLM, embedded: Tensor, segments: Packing, config: GenerationConfig) -> list[Generated]:
+    """Write on after each segment of packed (L, H) embeddings."""
+    embeddings, mask = left_pad(embedded, segments)
     written = model.llm.generate(inputs_embeds=embeddings, attention_mask=mask, generation_config=config)
-    return [_until_end(ids, eos_token_id) for ids in written.tolist()]
+    return [_until_end(ids, config.eos_token_id) for ids in written.tolist()]
 
 
 def left_pad(packed: Tensor, segments: Packing) -> tuple[Tensor, Tensor]:
