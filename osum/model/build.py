@@ -13,7 +13,14 @@ import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import inject_adapter_in_model
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config, WhisperConfig, WhisperModel
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    PreTrainedModel,
+    Qwen2Config,
+    WhisperConfig,
+    WhisperModel,
+)
 
 from osum.model.adaptor import Adaptor, AdaptorConfig
 from osum.model.attention import IMPLEMENTATION
@@ -171,7 +178,10 @@ def _whisper_config(sizes: WhisperSizes, vocab_size: int) -> WhisperConfig:
 
 def _build_llm(sizes: LlmSizes, vocab_size: int, eos_token_id: int) -> PreTrainedModel:
     if sizes.path is not None:
-        return AutoModelForCausalLM.from_pretrained(sizes.path, dtype=torch.float32, attn_implementation=IMPLEMENTATION)
+        llm = AutoModelForCausalLM.from_pretrained(sizes.path, dtype=torch.float32, attn_implementation=IMPLEMENTATION)
+        # A chat model's sampling and repetition penalty would fill in whatever our own decoding leaves unsaid.
+        llm.generation_config = GenerationConfig()
+        return llm
     config = Qwen2Config(
         vocab_size=vocab_size,
         hidden_size=sizes.hidden_size,

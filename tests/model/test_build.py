@@ -1,0 +1,111 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import WhisperConfig, WhisperModel
+
+from osum.model.build import LlmSizes, LoraConfig, WhisperSizes, build_encoder, build_speech_llm, build_whisper, freeze
+from osum.model.generate import generate
+
+LORA = LoraConfig(rank=2, alpha=8)
+
+
+def with_model(record, **changes):
+    return replace(record, model=replace(record.model, **changes)).build()
+
+
+def trained(model):
+    return [name for name, p in model.named_parameters() if p.requires_grad]
+
+
+def test_lora_trains_itself_and_nothing_else_of_the_llm(sulm_record):
+    model = with_model(sulm_record, lora=LORA)
+    of_llm = [n for n in trained(model) if n.startswith("llm.")]
+    per_layer = 6 * 2  # q, k, v, o, gate, down: A and B each; up_proj has none in the paper
+    assert len(of_llm) == 2 * per_layer and all(".lora_A." in n or ".lora_B." in n for n in of_llm)
+    assert not any("up_proj" in n for n in of_llm)
+    others = {n.split(".")[0] for n in trained(model)} - {"llm"}
+    assert others == {"encoder", "adaptor", "boundaries", "ctc_head"}
+
+
+def test_lora_starts_as_no_change_and_is_scaled_by_alpha_over_rank(sulm_record, prefixes):
+    torch.manual_seed(0)
+    plain = sulm_record.build().eval()
+    model = with_model(sulm_record, lora=LORA).eval()
+    layer = model.llm.model.layers[0].mlp.down_proj
+    x = torch.randn(3, 32)
+    assert torch.equal(layer(x), layer.base_layer(x))
+    torch.nn.init.ones_(layer.lora_B["default"].weight)
+    update = x @ layer.lora_A["default"].weight.T @ layer.lora_B["default"].weight.T * 8 / 2
+    torch.testing.assert_close(layer(x), layer.base_layer(x) + update)
+    assert sum(p.numel() for p in plain.llm.parameters()) < sum(p.numel() for p in model.llm.parameters())
+
+
+def test_frozen_is_what_a_pattern_matches(sulm_record):
+    model = with_model(sulm_record, freeze=["^encoder", r"^llm\.model\.layers\.0"])
+    frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
+    assert all(n.startswith(("encoder", "llm.model.layers.0.")) for n in frozen)
+    assert not any(n.startswith(("encoder", "llm.model.layers.0.")) for n in trained(model))
+    assert any(n.startswith("llm.model.layers.1.") for n in trained(model))
+
+
+def test_a_pattern_without_a_match_is_an_error_with_near_names(sulm):
+    with pytest.raises(ValueError, match=r"no parameter matches 'boundary.weight'; near names: boundaries.weight"):
+        freeze(sulm, ["boundary.weight"])
+
+
+def test_a_pretrained_llm_keeps_its_weights_in_float32_but_not_its_taste(sulm_record, qwen2_dir, prefixes):
+    model = with_model(sulm_record, llm=LlmSizes(path=str(qwen2_dir))).eval()
+    assert model.llm.config.vocab_size == sulm_record.vocab_size + 20
+    assert not model.llm.config.tie_word_embeddings
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    plain = generate(model, prefixes([0, 1]), 0, 8)
+    assert plain == generate(model, prefixes([0, 1]), 0, 8)
+    assert any(len(set(g.ids)) < len(g.ids) for g in plain), "a repetition penalty of 9 would leave no repetition"
+
+
+@pytest.fixture
+def whisper_dir(tmp_path):
+    """A pretrained Whisper stored in half precision."""
+    config = WhisperConfig(
+        vocab_size=40, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, num_mel_bins=128,
+        pad_token_id=0, bos_token_id=0, eos_token_id=0, decoder_start_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    WhisperModel(config).half().save_pretrained(tmp_path / "whisper")
+    return tmp_path / "whisper"
+
+
+def test_a_pretrained_whisper_in_half_precision_becomes_float32(whisper_dir):
+    encoder = build_encoder(WhisperSizes(path=str(whisper_dir)))
+    assert {p.dtype for p in encoder.parameters()} == {torch.float32} and encoder.n_mels == 128
+    stored = WhisperModel.from_pretrained(whisper_dir, dtype=torch.float16).encoder
+    assert torch.equal(encoder.whisper.conv1.weight, stored.conv1.weight.float())
+
+
+def test_a_pretrained_decoder_grows_to_the_vocabulary(whisper_dir, collate, whisper_template, bpe):
+    model = build_whisper(WhisperSizes(path=str(whisper_dir)), len(bpe), 40).eval()
+    stored = WhisperModel.from_pretrained(whisper_dir, dtype=torch.float32).decoder.embed_tokens.weight
+    assert model.head.weight.shape == (len(bpe), 16) and torch.equal(model.head.weight[:40], stored)
+    assert model.head.weight is model.decoder.embed_tokens.weight
+    assert model(collate([0, 1], whisper_template)).nll.isfinite().all()
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(OSError, match="nowhere"):
+        build_encoder(WhisperSizes(path=str(tmp_path / "nowhere")))
+
+
+def test_seed_decides_the_weights(sulm_record):
+    models = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        models.append(sulm_record.build())
+    one, same, other = (torch.cat([p.flatten() for p in m.parameters() if p.requires_grad]) for m in models)
+    assert torch.equal(one, same) and not torch.equal(one, other)
+
+
+def test_the_parts_can_be_built_alone(sulm_record, bpe):
+    model = build_speech_llm(sulm_record.model, build_encoder(sulm_record.encoder), len(bpe), 0, num_ctc_units=0)
+    assert model.ctc_head is None

@@ -1,0 +1,86 @@
+import torch
+
+from osum.audio.augment import SpecAugmentConfig
+from osum.data.collate import placeholder
+from osum.model.packing import Packing
+from osum.model.speech_llm import frame_speech
+from osum.rng import rng_for
+from osum.text.template import SulmTemplate
+from osum.text.units import CtcUnits
+
+ALL = (0, 1, 2, 3)
+
+
+def gradients(model, loss):
+    model.zero_grad()
+    (loss.nll.sum() + loss.ctc).backward()
+    return {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in model.named_parameters()}
+
+
+def test_the_loss_of_a_batch_is_the_sum_of_its_utterances(sulm, collate):
+    whole, parts = sulm(collate(ALL)), [sulm(collate([n])) for n in ALL]
+    torch.testing.assert_close(whole.nll, torch.cat([p.nll for p in parts]), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(whole.ctc, sum(p.ctc for p in parts), atol=1e-4, rtol=1e-5)
+    assert torch.equal(whole.num_tokens, torch.cat([p.num_tokens for p in parts]))
+    assert torch.equal(whole.num_correct, torch.cat([p.num_correct for p in parts]))
+    assert whole.num_tokens[3] == 1 and (whole.nll > 0).all()  # an empty target still has its end token
+
+
+def test_the_order_of_a_batch_does_not_matter(sulm, collate):
+    torch.testing.assert_close(sulm(collate(ALL)).nll.flip(0), sulm(collate(ALL[::-1])).nll, atol=1e-4, rtol=1e-5)
+
+
+def test_gradients_add_up_too(sulm, collate):
+    whole = gradients(sulm, sulm(collate([0, 1, 2])))
+    parts = [gradients(sulm, sulm(collate([n]))) for n in (0, 1, 2)]
+    for name, grad in whole.items():
+        torch.testing.assert_close(grad, sum(p[name] for p in parts), atol=2e-4, rtol=1e-4, msg=lambda m, n=name: n + m)
+
+
+def test_every_trained_parameter_has_a_gradient(sulm, collate):
+    found = gradients(sulm, sulm(collate(ALL)))
+    assert [n for n, p in sulm.named_parameters() if p.requires_grad and not found[n].any()] == []
+
+
+def test_an_utterance_changes_no_other(sulm, collate):
+    batch = collate(ALL)
+    before = sulm(batch).nll
+    ends = batch.audio_lens.cumsum(0)
+    batch.audio[ends[0] : ends[1]] = 0.1 * torch.randn(int(batch.audio_lens[1]))
+    after = sulm(batch).nll
+    others = [0, 2, 3]
+    assert torch.equal(before[others], after[others]) and before[1] != after[1]
+
+
+def test_a_placeholder_costs_nothing_and_reaches_every_parameter(sulm, bpe, tokenizer_dir):
+    batch = placeholder(SulmTemplate(bpe), "asr", CtcUnits.load(tokenizer_dir / "units.txt"))
+    loss = sulm(batch)
+    assert (loss.nll.sum(), loss.ctc, loss.num_tokens.sum()) == (0, 0, 0)
+    sulm.zero_grad()
+    (loss.nll.sum() + loss.ctc).backward()
+    # DDP waits for the gradient of each one, zero though it is.
+    assert [n for n, p in sulm.named_parameters() if p.requires_grad and p.grad is None] == []
+    assert not any(p.grad.any() for p in sulm.parameters() if p.grad is not None)
+
+
+def test_augmentation_changes_the_loss_and_is_keyed_by_utterance(sulm, collate):
+    def augmented(numbers, seed):
+        return sulm(collate(numbers), SpecAugmentConfig(), [rng_for(seed, n) for n in numbers]).nll
+
+    assert not torch.equal(augmented([0, 1], 0), sulm(collate([0, 1])).nll)
+    assert torch.equal(augmented([0, 1], 0), augmented([0, 1], 0))
+    torch.testing.assert_close(augmented([0, 1], 0).flip(0), augmented([1, 0], 0), atol=1e-4, rtol=1e-5)
+
+
+def test_speech_stands_between_its_boundaries():
+    speech = torch.tensor([[1.0], [2.0], [3.0]])
+    framed = frame_speech(speech, Packing(torch.tensor([2, 1])), torch.tensor([[-1.0], [-2.0]]))
+    assert framed.squeeze(1).tolist() == [-1, 1, 2, -2, -1, 3, -2]
+
+
+def test_what_is_spliced_stands_where_the_mask_says(sulm):
+    speech, boundaries = torch.ones(2, 24), sulm.boundaries.weight
+    mask = torch.tensor([False, True, True, True, True, False])
+    row = sulm.splice(torch.tensor([7, 0, 0, 0, 0, 9]), mask, speech, Packing(torch.tensor([2])))
+    words = sulm.llm.get_input_embeddings().weight
+    assert torch.equal(row, torch.stack([words[7], boundaries[0], *speech, boundaries[1], words[9]]))
