@@ -112,7 +112,8 @@ def test_a_log_keeps_the_last_state_of_a_progress_bar(tmp_path):
         (["--nj", "-1"], "option --nj is '-1'; it must be a whole number of at least 1"),
         (["--raw-dir", "/no/such/folder"], "option --raw-dir is '/no/such/folder', which is no folder"),
         (["--exp", ""], "option --exp has an empty value; leave it out for the default"),
-        (["--conf", "nonsense"], "no configuration 'nonsense'; conf/ has: "),
+        (["--conf", "nonsense"], "no configuration conf/nonsense; conf/ has: "),
+        (["--conf", "./nonsense"], "no configuration /nonsense; conf/ has: "),
         (["mini"], "unexpected argument 'mini'; see --help"),
     ],
 )

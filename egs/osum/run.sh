@@ -14,7 +14,7 @@ usage="Usage: bash egs/osum/run.sh [--name value ...]
 
   --stage N           first stage (default $stage)
   --stop-stage N      last stage (default $stop_stage)
-  --conf NAME         folder of conf/ with one YAML per stage (default $conf)
+  --conf NAME         folder of conf/ with one YAML per stage, or the path of such a folder (default $conf)
   --exp NAME          name of the experiment (default: that of the conf)
   --raw-dir DIR       raw corpora, for a conf whose prepare.yaml reads from one
   --data-dir DIR      manifests, cuts and shards (default data/CONF beside this script)
@@ -41,11 +41,12 @@ require_number nproc "$nproc" 1
 [ -z "$data_dir" ] || data_dir=$(realpath -m -- "$data_dir")
 [ -z "$exp_dir" ] || exp_dir=$(realpath -m -- "$exp_dir")
 
+if [[ $conf == */* ]]; then conf_dir=$(realpath -m -- "$conf"); else conf_dir=conf/$conf; fi
+conf=$(basename -- "$conf")
 cd -- "$recipe"
-[ -d "conf/$conf" ] || die "no configuration '$conf'; conf/ has: $(cd conf && echo *)"
+[ -d "$conf_dir" ] || die "no configuration $conf_dir; conf/ has: $(cd conf && echo *)"
 data=${data_dir:-data/$conf}
 exp=${exp_dir:-exp/${exp:-$conf}}
-conf=conf/$conf
 log=$exp/log
 
 . ./path.sh
@@ -55,27 +56,27 @@ train=(python -m)
 if [ "$nproc" -gt 1 ]; then train=(python -m torch.distributed.run --standalone --nproc_per_node "$nproc" -m); fi
 
 run_stage 0 "corpora -> manifests" "${cpu_cmd[@]}" "$log/prepare.log" \
-  python -m osum.bin.prepare --config "$conf/prepare.yaml" --out_dir "$data/manifests" \
+  python -m osum.bin.prepare --config "$conf_dir/prepare.yaml" --out_dir "$data/manifests" \
   ${raw_dir:+--raw_dir "$raw_dir"}
 
 run_stage 1 "manifests -> cuts with canonical labels and tasks, tokenizer" "${cpu_cmd[@]}" "$log/annotate.log" \
-  python -m osum.bin.annotate --config "$conf/annotate.yaml" --manifests_dir "$data/manifests" --out_dir "$data/cuts"
+  python -m osum.bin.annotate --config "$conf_dir/annotate.yaml" --manifests_dir "$data/manifests" --out_dir "$data/cuts"
 
 run_stage 2 "cuts -> shards with an index" "${cpu_cmd[@]}" "$log/shard.log" \
-  python -m osum.bin.shard --config "$conf/shard.yaml" --cuts_dir "$data/cuts" --out_dir "$data/shards" \
+  python -m osum.bin.shard --config "$conf_dir/shard.yaml" --cuts_dir "$data/cuts" --out_dir "$data/shards" \
   --num_procs "$nj"
 
 run_stage 3 "shards -> multi-task Whisper" "${train_cmd[@]}" "$log/train_whisper.log" \
-  "${train[@]}" osum.bin.train_whisper --config "$conf/train_whisper.yaml" --shards_dir "$data/shards" \
+  "${train[@]}" osum.bin.train_whisper --config "$conf_dir/train_whisper.yaml" --shards_dir "$data/shards" \
   --tokenizer_dir "$data/cuts/tokenizer" --out_dir "$exp/whisper"
 
 run_stage 4 "shards, Whisper's encoder -> speech language model" "${train_cmd[@]}" "$log/train_sulm.log" \
-  "${train[@]}" osum.bin.train_sulm --config "$conf/train_sulm.yaml" --shards_dir "$data/shards" \
+  "${train[@]}" osum.bin.train_sulm --config "$conf_dir/train_sulm.yaml" --shards_dir "$data/shards" \
   --tokenizer_dir "$data/cuts/tokenizer" --whisper_dir "$exp/whisper" --out_dir "$exp/sulm"
 
 run_stage 5 "test shards -> hypotheses" "${train_cmd[@]}" "$log/decode.log" \
-  python -m osum.bin.decode --config "$conf/decode.yaml" --shards_dir "$data/shards" \
+  python -m osum.bin.decode --config "$conf_dir/decode.yaml" --shards_dir "$data/shards" \
   --model_dir "$exp/sulm" --out_dir "$exp/decode"
 
 run_stage 6 "hypotheses -> scores and report" "${cpu_cmd[@]}" "$log/score.log" \
-  python -m osum.bin.score --config "$conf/score.yaml" --exp_dir "$exp"
+  python -m osum.bin.score --config "$conf_dir/score.yaml" --exp_dir "$exp"

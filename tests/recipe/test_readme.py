@@ -7,6 +7,7 @@ import pytest
 BY_THE_RECIPE_TEST = (
     "bash egs/osum/run.sh --conf mini --stage 0 --stop-stage 6",
     "bash egs/osum/run.sh --conf mini --stage 2 --stop-stage 2",
+    "bash egs/osum/run.sh --conf mine --raw-dir recordings",
 )
 BY_CI = ("bash tools/test.sh", "bash tools/check.sh")
 HERE = ("bash egs/osum/run.sh --help", "python local/prepare_labelled.py --help")
