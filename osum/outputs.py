@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,8 @@ DONE_MARK = ".done.json"
 STARTED_MARK = ".started.json"
 NOT_CONTENT = frozenset({"out_dir", "overwrite", "num_workers", "num_procs"})
 """Config fields that say where or how fast, not what: they never make an output stale."""
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Error numbers of a write for which there is no room; Python leaves the file out of them."""
 
 logger = log.get(__name__)
 
@@ -30,16 +33,33 @@ def digest(obj: Any) -> str:
     return hashlib.blake2b(json.dumps(obj, sort_keys=True, ensure_ascii=True).encode(), digest_size=12).hexdigest()
 
 
+@contextmanager
+def needing_space(path: Path) -> Iterator[None]:
+    """Let the OSError of a full disk name `path` and the remedy."""
+    try:
+        yield
+    except OSError as err:
+        if err.errno not in DISK_FULL:
+            raise
+        place = err.filename or path
+        raise OSError(f"{place}: {err.strerror}; free some space or choose another place, then run again") from err
+
+
 def atomic_write(path: Path, data: str | bytes) -> None:
-    """Write a whole file or nothing: to a neighbour first, flushed to disk, then renamed over the path."""
+    """Write a whole file or nothing: to a neighbour first, flushed to disk, then renamed over the path.
+
+    OSError naming the path.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(partial, "wb") as f:
+        with needing_space(path), open(partial, "wb") as f:
             f.write(data.encode() if isinstance(data, str) else data)
             f.flush()
             os.fsync(f.fileno())
         os.replace(partial, path)
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, str(path)) from err  # a full disk does not say whose file it refused
     finally:
         partial.unlink(missing_ok=True)
 
@@ -97,10 +117,11 @@ def output_dir(
         return
     if old is not None and not overwrite:
         _refuse_changes(path, old, mark, in_place)
-    if in_place:
-        yield from _write_in_place(path, mark, clear=overwrite, world=world)
-    else:
-        yield from _write_then_rename(path, mark)
+    with needing_space(path):
+        if in_place:
+            yield from _write_in_place(path, mark, clear=overwrite, world=world)
+        else:
+            yield from _write_then_rename(path, mark)
 
 
 def _read_mark(path: Path) -> dict[str, Any] | None:
@@ -125,8 +146,9 @@ def _write_in_place(path: Path, mark: dict[str, Any], clear: bool, world: World 
     is_main, barrier = (True, lambda: None) if world is None else (world.is_main, world.barrier)
     barrier()  # all have read the old marks
     if is_main:
-        if clear and path.exists():
-            shutil.rmtree(path)
+        _sweep(path)
+        if clear:
+            _discard(path)
         path.mkdir(parents=True, exist_ok=True)
         (path / DONE_MARK).unlink(missing_ok=True)
         atomic_write(path / STARTED_MARK, json.dumps(mark, ensure_ascii=False, indent=1))
@@ -139,15 +161,27 @@ def _write_in_place(path: Path, mark: dict[str, Any], clear: bool, world: World 
 
 def _write_then_rename(path: Path, mark: dict[str, Any]) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".{path.name}.*.partial"):
-        shutil.rmtree(stale)
+    _sweep(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.mkdir()
     try:
         yield partial
         atomic_write(partial / DONE_MARK, json.dumps(mark, ensure_ascii=False, indent=1))
-        if path.exists():
-            shutil.rmtree(path)
+        _discard(path)
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _discard(path: Path) -> None:
+    """Delete a folder if it is there; a kill never leaves it at `path` with its mark but without some of its files."""
+    doomed = path.with_name(f".{path.name}.{os.getpid()}.old.partial")
+    if path.exists():
+        os.replace(path, doomed)
+        shutil.rmtree(doomed)
+
+
+def _sweep(path: Path) -> None:
+    """Delete what runs that were killed have left beside `path`."""
+    for stale in path.parent.glob(f".{path.name}.*.partial"):
+        shutil.rmtree(stale)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import flac
+import numpy as np
 import soundfile
 from lhotse import Recording
 
@@ -19,9 +21,11 @@ def mix_down(recording: Recording, audio_dir: Path, final_dir: Path) -> Recordin
         audio, rate_hz = soundfile.read(recording.sources[0].source, dtype="float32")
     except soundfile.LibsndfileError:
         raise BadRow("audio is unreadable") from None
+    if not np.isfinite(audio).all():
+        raise BadRow("audio holds samples that are no numbers")
     name = f"{recording.id}.flac"
     (audio_dir / name).parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(audio_dir / name, audio.mean(axis=1), rate_hz, subtype="PCM_24")
+    flac.write(audio_dir / name, audio.mean(axis=1), rate_hz, subtype="PCM_24")
     mixed = Recording.from_file(audio_dir / name, recording_id=recording.id)
     mixed.sources[0].source = str(final_dir / name)
     return mixed

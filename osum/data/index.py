@@ -7,6 +7,7 @@ each key ends), ``index.json`` (header: shards relative to the folder, names of 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections import OrderedDict
@@ -169,11 +170,17 @@ def write(folder: Path, shards: Sequence[str], placed: Iterable[tuple[int, Place
     ends = np.cumsum([len(k) for k in encoded], dtype=np.uint64) if encoded else np.zeros(0, dtype=np.uint64)
     fingerprint = hashlib.blake2b(rows.tobytes() + keys.tobytes(), digest_size=12).hexdigest()
     header = Header(list(shards), tasks, corpora, languages, fingerprint)
-    np.save(folder / "index.npy", rows)
-    np.save(folder / "index_keys.npy", keys)
-    np.save(folder / "index_ends.npy", ends)
+    for name, array in (("index.npy", rows), ("index_keys.npy", keys), ("index_ends.npy", ends)):
+        save_array(folder / name, array)
     atomic_write(folder / "index.json", json.dumps(asdict(header), ensure_ascii=False, indent=1) + "\n")
     return header
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write a .npy file, whole or not at all (`np.save` to a full disk would not say that the disk is full)."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    atomic_write(path, buffer.getvalue())
 
 
 def _map(path: Path) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from tqdm import tqdm
 
 from osum import log
 from osum.data.examples import Prompts, TargetTask, prompts_for
-from osum.data.index import Index
-from osum.outputs import atomic_write
+from osum.data.index import Index, save_array
 from osum.text.template import Template
 
 NUM_PROBES = 128
@@ -117,9 +115,7 @@ def _identity(index: Index, tasks: Mapping[str, TargetTask], template: Template)
 
 def _store(path: Path, table: np.ndarray) -> None:
     """Keep the table for the next start; ranks that do it at once write the same."""
-    buffer = io.BytesIO()
-    np.save(buffer, table)
     try:
-        atomic_write(path, buffer.getvalue())
+        save_array(path, table)
     except OSError as err:
         logger.warning("lengths cache=%s not written (%s): they are counted again next time", path, err)

@@ -44,7 +44,7 @@ def write_vocabulary(
         tokenizer = tokenizers.train(training_texts(utterances, task_names, cfg), cfg.vocab_size, reserved(cfg))
     else:
         tokenizer = tokenizers.load(cfg.path)
-    tokenizer.save_pretrained(out_dir)
+    tokenizers.save(tokenizer, out_dir)
     units = CtcUnits.build(texts)
     units.save(out_dir / UNITS_FILE)
     logger.info("vocabulary tokens=%d ctc_units=%d transcripts=%d", len(tokenizer), len(units), len(texts))

@@ -50,6 +50,17 @@ def train(texts: Iterable[str], vocab_size: int, reserved: Sequence[str] = ()) -
     )
 
 
+def save(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a tokenizer folder. OSError naming the folder if the disk does not take it."""
+    try:
+        tokenizer.save_pretrained(folder)
+    except Exception as err:
+        # The tokenizers library raises its base class for every failure to write.
+        if type(err) is not Exception:
+            raise
+        raise OSError(f"{folder}: {err}; free some space or choose another place, then run again") from err
+
+
 def load(path: Path | str) -> PreTrainedTokenizerBase:
     """Load a tokenizer folder. ValueError naming the folder if it is unusable or has no end-of-text token."""
     try:
