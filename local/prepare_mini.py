@@ -7,15 +7,16 @@ that is used as a tool and is no part of osum: pip install 'osum[mini]'.
 """
 
 import dataclasses
-import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-import soundfile
+import flac
 from mini import manifest
 from mini.espeak import Espeak
 from mini.plan import plan_utterance
+from mini.processes import map_fresh
 from mini.render import Rendered, render
 from mini.signal import SAMPLE_RATE_HZ
 from mini.texts import GRAMMAR, load_grammar
@@ -69,13 +70,11 @@ def render_split(cfg: MiniConfig, split: str) -> Iterator[Rendered]:
     enough = {"dev": cfg.num_dev, "test": cfg.num_test, "train": int(cfg.hours * 3600 / _SHORTEST_S) + 1}[split]
     left_s = cfg.hours * 3600 if split == "train" else float("inf")
     tasks = [(split, first, min(first + _BLOCK, enough), cfg.seed) for first in range(0, enough, _BLOCK)]
-    with multiprocessing.get_context("fork").Pool(cfg.num_procs, maxtasksperchild=1) as pool:
-        for block in pool.imap(render_block, tasks):
-            for rendered in block:
-                if left_s <= 0:
-                    return
-                left_s -= len(rendered.audio) / SAMPLE_RATE_HZ
-                yield rendered
+    for rendered in chain.from_iterable(map_fresh(render_block, tasks, cfg.num_procs)):
+        if left_s <= 0:
+            return
+        left_s -= len(rendered.audio) / SAMPLE_RATE_HZ
+        yield rendered
 
 
 def write_split(cfg: MiniConfig, split: str, out_dir: Path) -> list[manifest.Row]:
@@ -86,7 +85,7 @@ def write_split(cfg: MiniConfig, split: str, out_dir: Path) -> list[manifest.Row
     with tqdm(desc=f"mini {split}", total=total, unit=" audio s" if split == "train" else " utt", disable=None) as bar:
         for rendered in render_split(cfg, split):
             path = out_dir / "audio" / split / f"{rendered.spec.key}.flac"
-            soundfile.write(path, rendered.audio, SAMPLE_RATE_HZ, subtype="PCM_16")
+            flac.write(path, rendered.audio, SAMPLE_RATE_HZ)
             rows.append((rendered.spec, len(rendered.audio), rendered.words))
             num_samples += len(rendered.audio)
             bar.update(num_samples // SAMPLE_RATE_HZ - bar.n if split == "train" else 1)
