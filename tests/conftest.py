@@ -40,7 +40,7 @@ def _no_network(monkeypatch):
 def write_corpus():
     """Writer of a corpus's manifests: `write_corpus(folder, {"id": "a", "text": ...}, ...)`, strings as they are.
 
-    What a row does not say is: one second of 16 kHz audio, recording id = id, no speaker.
+    What a row does not say is: one second of audio, recording id = id, no speaker. The recording ends with it.
     """
 
     def write(folder: Path, *rows: dict | str) -> Path:
@@ -53,7 +53,8 @@ def write_corpus():
             common = {"start": 0.0, "duration": 1.0, "channel": 0, "recording_id": row["id"]}
             supervisions.append(json.dumps(common | row, ensure_ascii=False))
             source = {"type": "file", "channels": [0], "source": f"{row['id']}.flac"}
-            audio = {"sampling_rate": 16000, "num_samples": 16000, "duration": 1.0, "channel_ids": [0]}
+            end_s = row.get("start", 0.0) + row.get("duration", 1.0)
+            audio = {"sampling_rate": 16000, "num_samples": round(16000 * end_s), "duration": end_s, "channel_ids": [0]}
             recordings.append(json.dumps({"id": row["id"], "sources": [source], **audio}))
         for name, lines in (("recordings", recordings), ("supervisions", supervisions)):
             with gzip.open(folder / f"{name}.jsonl.gz", "wt", encoding="utf-8") as f:

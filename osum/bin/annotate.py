@@ -3,7 +3,7 @@ r"""Stage 1: manifests -> cuts with canonical labels, tasks and splits; tokenize
 Alone and on a few utterances, in egs/osum:
 
     python -m osum.bin.annotate --config conf/mini/annotate.yaml --manifests_dir data/mini/manifests \
-      --out_dir /tmp/cuts --filters.max_cuts 20
+      --out_dir /tmp/cuts --max_cuts 20
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class AnnotateConfig:
     """Folder for the cuts of each split, drops.json, data_card.md and tokenizer/."""
     corpora: list[str] | None = None
     """Corpora to use; null: all in manifests_dir."""
+    max_cuts: int | None = None
+    """Keep only the first so many cuts of each split, for debugging; null: all."""
     labels_dir: Path = Path("local/labels")
     """Folder of the alias maps default.yaml and <corpus>.yaml."""
     tasks: list[str] = field(default_factory=lambda: list(tasks.names()))
@@ -51,21 +53,22 @@ class AnnotateConfig:
     """Replace cuts that were made with other settings."""
 
     def __post_init__(self) -> None:
-        """ValueError for a task that does not exist or a share outside 0 to 1."""
+        """ValueError for a task that does not exist or a number out of range."""
         for name in self.tasks:
             tasks.get(name)
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise ValueError("tasks must name at least one task, and each only once")
         if not 0 <= self.max_defect_rate <= 1:
             raise ValueError("max_defect_rate must lie between 0 and 1")
+        if self.max_cuts is not None and self.max_cuts < 1:
+            raise ValueError("max_cuts must be at least 1")
 
 
 def annotate(cfg: AnnotateConfig, folders: list[Path], out_dir: Path) -> Drops:
     """Write all outputs of the stage to `out_dir` and return the ledger. ValueError if too much data is defective."""
-    annotator = Annotator(cfg.tasks, cfg.filters, cfg.split, cfg.labels_dir)
+    annotator = Annotator(cfg.tasks, cfg.filters, cfg.split, cfg.labels_dir, cfg.max_cuts)
     train, card = write_cuts(annotator, folders, out_dir)
-    annotator.drops.save(out_dir / "drops.json")
-    annotator.drops.check(cfg.max_defect_rate)
+    annotator.drops.settle(out_dir, cfg.out_dir, cfg.max_defect_rate)
     outputs.atomic_write(out_dir / "data_card.md", card.render(annotator.drops, annotator.ignored_words))
     write_vocabulary(out_dir / "tokenizer", train, cfg.tasks, cfg.tokenizer)
     return annotator.drops
@@ -102,7 +105,7 @@ def input_paths(cfg: AnnotateConfig, folders: list[Path]) -> list[Path]:
 def main() -> None:
     """Read the options and annotate, unless that is done."""
     cfg = config.load(AnnotateConfig)
-    folders = [cfg.manifests_dir / name for name in cfg.corpora or find_corpora(cfg.manifests_dir)]
+    folders = find_corpora(cfg.manifests_dir, cfg.corpora)
     with outputs.output_dir(cfg.out_dir, cfg, input_paths(cfg, folders), cfg.overwrite) as out_dir:
         if out_dir is not None:
             drops = annotate(cfg, folders, out_dir)

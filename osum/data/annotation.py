@@ -14,6 +14,7 @@ from osum.data.cuts import Unusable
 from osum.data.drops import Drops
 from osum.data.label_maps import LabelMap
 from osum.data.manifests import Entry, read_corpus
+from osum.data.shards import check_key
 
 
 @dataclass
@@ -26,8 +27,6 @@ class FilterConfig:
     """Longer utterances are left out, seconds."""
     strip_punctuation: bool = False
     """Take punctuation out of transcripts and answers."""
-    max_cuts: int | None = None
-    """Keep only the first so many cuts of each split, for debugging; null: all."""
 
     def __post_init__(self) -> None:
         """ValueError unless the duration limits leave something."""
@@ -43,6 +42,8 @@ class Annotator:
     filters: FilterConfig
     split: splits.SplitConfig
     labels_dir: Path
+    max_cuts: int | None = None
+    """Cuts kept of each split."""
     drops: Drops = field(default_factory=Drops)
     ignored_words: Counter[str] = field(default_factory=Counter)
     """By corpus, utterances whose word times are not those of the transcript and were removed."""
@@ -66,7 +67,7 @@ class Annotator:
         placed = [(_own_split(cut) or by_speaker[_speaker(cut)], cut) for cut in found]
         splits.check_speakers((folder.name, _speaker(cut), split) for split, cut in placed)
         for split, cut in placed:
-            if self._num_cuts[split] == self.filters.max_cuts:
+            if self._num_cuts[split] == self.max_cuts:
                 self.drops.add("beyond max_cuts", cut.id)
                 continue
             self._num_cuts[split] += 1
@@ -79,6 +80,7 @@ class Annotator:
         if entry.id in self._keys:
             raise Unusable("duplicate key")
         self._keys.add(entry.id)
+        _check_key(entry.id)
         labelled = cuts.with_canonical_labels(entry.supervision, label_map)
         cleaned = cuts.with_clean_text(labelled, self.filters.strip_punctuation)
         supervision = cuts.with_checked_words(cleaned)
@@ -86,6 +88,13 @@ class Annotator:
         _check_wanted(cut, self.filters)
         self.ignored_words[corpus] += bool(cleaned.alignment) and not supervision.alignment
         return cut
+
+
+def _check_key(key: str) -> None:
+    try:
+        check_key(key)
+    except ValueError as err:
+        raise Unusable(str(err)) from None
 
 
 def _check_wanted(cut: MonoCut, filters: FilterConfig) -> None:

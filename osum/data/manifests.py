@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,25 @@ class Entry:
     defect: str | None = None
 
 
-def find_corpora(manifests_dir: Path) -> list[str]:
-    """Return the names of the folders that hold manifests. ValueError if there are none."""
-    found = sorted(path.parent.name for path in Path(manifests_dir).glob(f"*/{SUPERVISIONS}"))
+def find_corpora(manifests_dir: Path, wanted: Sequence[str] | None = None) -> list[Path]:
+    """Return the folders that hold manifests: all, or those of the wanted corpora. ValueError if one is missing."""
+    # What a killed prepare stage has left has a name that starts with a dot.
+    found = sorted(path.parent for path in manifests_dir.glob(f"[!.]*/{SUPERVISIONS}"))
     if not found:
         raise ValueError(f"{manifests_dir}: no <corpus>/{SUPERVISIONS} in it; run the prepare stage first")
-    return found
+    if wanted is None:
+        return found
+    by_name = {folder.name: folder for folder in found}
+    missing = [name for name in wanted if name not in by_name]
+    if missing:
+        raise ValueError(f"{manifests_dir}: no corpus {missing[0]!r} in it, only {', '.join(by_name)}; correct corpora")
+    return [by_name[name] for name in wanted]
 
 
 def read_corpus(folder: Path) -> Iterator[Entry]:
     """Yield an entry per line of the supervisions of a corpus, in the order of the file.
 
-    FileNotFoundError if a manifest is missing.
+    FileNotFoundError or ValueError if a manifest is missing or damaged.
     """
     recordings: dict[str, Recording | str] = {}
     for place, obj in _lines(folder / RECORDINGS):
@@ -62,12 +70,19 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield (`file:line`, JSON value), the value None where the line is not JSON."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not found; run the prepare stage for this corpus again")
-    with gzip.open(path, "rt", encoding="utf-8") as f:
-        for number, line in enumerate(f, start=1):
-            try:
-                yield f"{path}:{number}", json.loads(line)
-            except json.JSONDecodeError:
-                yield f"{path}:{number}", None
+    try:
+        with gzip.open(path, "rb") as f:
+            for number, line in enumerate(f, start=1):
+                yield f"{path}:{number}", _json(line)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as err:
+        raise ValueError(f"{path}: damaged ({err}); run the prepare stage for this corpus again") from err
+
+
+def _json(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _parse(kind: type[Recording] | type[SupervisionSegment], obj: Any) -> Any:

@@ -55,7 +55,7 @@ def test_a_speaker_in_two_splits_stops(annotator: Annotator, tmp_path: Path, wri
 
 
 def test_max_cuts_counts_per_split(annotator: Annotator, tmp_path: Path, write_corpus) -> None:
-    annotator.filters.max_cuts = 1
+    annotator.max_cuts = 1
     rows = [{"id": f"{s}{n}", "text": "hi", "custom": {"split": s}} for s in ("train", "dev") for n in range(2)]
     placed = [cut.id for _, cut in annotator.annotate_corpus(write_corpus(tmp_path / "a", *rows))]
     assert placed == ["train0", "dev0"]

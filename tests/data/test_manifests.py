@@ -39,6 +39,21 @@ def test_missing_manifests_are_named(tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     with gzip.open(tmp_path / "toy" / "supervisions.jsonl.gz", "wt"):
         pass
-    assert find_corpora(tmp_path) == ["toy"]
     with pytest.raises(FileNotFoundError, match=r"recordings.jsonl.gz: not found"):
+        list(read_corpus(tmp_path / "toy"))
+
+
+def test_corpora_are_found_and_chosen_and_half_written_ones_passed_over(tmp_path: Path, write_corpus) -> None:
+    for name in ("a", "b", ".c.123.partial"):
+        write_corpus(tmp_path / name)
+    assert find_corpora(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    assert find_corpora(tmp_path, ["b"]) == [tmp_path / "b"]
+    with pytest.raises(ValueError, match="no corpus 'c' in it, only a, b; correct corpora"):
+        find_corpora(tmp_path, ["c"])
+
+
+def test_a_damaged_manifest_is_named(tmp_path: Path, write_corpus) -> None:
+    path = write_corpus(tmp_path / "toy", {"id": "a"}) / "supervisions.jsonl.gz"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ValueError, match=r"supervisions.jsonl.gz: damaged .* run the prepare stage"):
         list(read_corpus(tmp_path / "toy"))
