@@ -128,6 +128,6 @@ def _words(raw: Any) -> list[AlignmentItem]:
         words = [(str(word), float(start), float(end)) for word, start, end in items]
     except (TypeError, ValueError):
         raise BadRow("words are not a list of [word, start, end]") from None
-    if any(end < start for _, start, end in words):
+    if not all(start <= end for _, start, end in words):  # so that a time that is not a number fails
         raise BadRow("a word ends before it starts")
     return [AlignmentItem(word, start, round(end - start, 6)) for word, start, end in words]

@@ -20,8 +20,6 @@ def read_list(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     `"text": ""`, which means verified to hold no speech. ValueError if a table's header is unusable, FileNotFoundError
     if there is no file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such list; correct `lists`")
     read = _read_table if path.suffix.lower() in _DELIMITERS else _read_json_lines
     yield from read(path)
 
@@ -31,15 +29,18 @@ def _read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]
         for number, line in enumerate(f, start=1):
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-            except ValueError:
-                yield number, BadRow("not JSON in UTF-8")
-                continue
-            if isinstance(row, dict):
-                yield number, {name: value for name, value in row.items() if value is not None}
-            else:
-                yield number, BadRow("not a JSON object")
+            yield number, _row(line)
+
+
+def _row(line: bytes) -> dict[str, Any] | BadRow:
+    try:
+        row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is JSON, but no text
+    except (ValueError, RecursionError):
+        return BadRow("not JSON in UTF-8")
+    if not isinstance(row, dict):
+        return BadRow("not a JSON object")
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _read_table(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:

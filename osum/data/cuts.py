@@ -20,6 +20,8 @@ from osum.types import Utterance
 SAMPLE_RATE_HZ = 16000
 WORD_TIME_SLACK_S = 0.1
 """Aligners may end the last word this much after the recording; such an end is cut back, seconds."""
+ROUNDING_S = 1e-3
+"""Manifests round times: so much beyond a limit is on it, seconds."""
 
 
 class Unusable(Exception):  # noqa: N818 - a verdict on an utterance, not an error of the program
@@ -63,9 +65,10 @@ def with_checked_words(supervision: SupervisionSegment) -> SupervisionSegment:
         return replace(supervision, alignment=None)
     first_s, last_s = supervision.start, supervision.end
     starts = [start for _, start, _ in words]
-    if starts != sorted(starts) or any(end < start for _, start, end in words):
+    # Written so that a time that is not a number fails.
+    if starts != sorted(starts) or not all(start <= end for _, start, end in words):
         raise Unusable("word times are not in order")
-    if starts[0] < first_s - 1e-3 or max(end for _, _, end in words) > last_s + WORD_TIME_SLACK_S:
+    if starts[0] < first_s - ROUNDING_S or max(end for _, _, end in words) > last_s + WORD_TIME_SLACK_S:
         raise Unusable("word times lie outside the recording")
     items = []
     for unit, start, end in words:
@@ -77,10 +80,12 @@ def with_checked_words(supervision: SupervisionSegment) -> SupervisionSegment:
 def to_cut(recording: Recording, supervision: SupervisionSegment, corpus: str) -> MonoCut:
     """Return the supervised part of a recording as a cut at 16 kHz, times counted from its start.
 
-    The channel is the supervision's first. Unusable if the part is empty.
+    The channel is the supervision's first. Unusable if the part is empty or the recording does not hold it.
     """
     if supervision.duration <= 0 or recording.num_samples <= 0:
         raise Unusable("zero-length audio")
+    if supervision.start < 0 or supervision.end > recording.duration + ROUNDING_S:
+        raise Unusable("the supervision does not lie inside the recording")
     channel = supervision.channel if isinstance(supervision.channel, int) else supervision.channel[0]
     words = [word.with_offset(-supervision.start) for word in (supervision.alignment or {}).get("word", ())]
     moved = replace(supervision, start=0.0, channel=channel, alignment={"word": words} if words else None)

@@ -61,7 +61,10 @@ class LabelMap:
 
 
 def _read(path: Path, legal: Mapping[str, tuple[str, ...]]) -> Aliases:
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise ValueError(f"{path}: not YAML: {err}") from err
     if not isinstance(content, dict) or not all(isinstance(aliases, dict) for aliases in content.values()):
         raise ValueError(f"{path}: expected 'field: {{raw: canonical}}'")
     unknown = sorted(set(content) - set(legal))

@@ -37,7 +37,10 @@ def read_prompts(path: Path) -> dict[str, tuple[str, ...]]:
     """Read `{zh: [...], en: [...]}`. ValueError unless both languages hold sentences that differ."""
     if not path.is_file():
         raise ValueError(f"{path}: no prompts; write {{zh: [...], en: [...]}} there")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise ValueError(f"{path}: not YAML: {err}") from err
     if not isinstance(content, Mapping) or set(content) != set(LANGUAGES):
         raise ValueError(f"{path}: expected the two keys zh and en, found {content!r:.80}")
     for language, sentences in content.items():
