@@ -21,6 +21,7 @@ from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from osum import config, log, outputs
 from osum.data.drops import Drops
+from osum.data.shards import check_key
 
 logger = log.get("prepare_labelled")
 
@@ -47,12 +48,15 @@ class LabelledConfig:
     """Replace manifests that were made with other settings."""
 
     def __post_init__(self) -> None:
-        """ValueError for unknown fields or no lists."""
+        """ValueError for unknown fields, and for lists that are not there."""
         unknown = sorted(set(self.fields) - set(COLUMNS))
         if unknown:
             raise ValueError(f"fields: unknown field {unknown[0]!r}; the fields are {', '.join(COLUMNS)}")
         if not self.lists:
             raise ValueError("lists is empty; name at least one list")
+        missing = [path for path in self.lists if not path.is_file()]
+        if missing:
+            raise ValueError(f"lists: {missing[0]} is no file")
 
 
 def import_row(
@@ -79,13 +83,14 @@ def import_row(
 def key_of(ours: dict[str, Any]) -> str:
     """Return the key of a row: its own, else the path without its suffix (and the start if it names a part).
 
-    BadRow if it leads out of a folder: keys name members of shards.
+    BadRow if it can't name a member of a shard, for example because it leads out of its folder.
     """
     part = f"-{ours['start']}" if "start" in ours else ""
     key = str(ours.get("key", Path(ours["path"]).with_suffix("").as_posix().lstrip("/") + part))
-    if not key or ".." in Path(key).parts or Path(key).is_absolute():
-        raise BadRow("key is not usable as a file name")
-    return key
+    try:
+        return check_key(key)
+    except ValueError:
+        raise BadRow("key is not usable as a file name") from None
 
 
 def import_lists(cfg: LabelledConfig, audio_dir: Path, drops: Drops) -> Iterator[tuple[Recording, SupervisionSegment]]:
@@ -107,10 +112,9 @@ def write_manifests(cfg: LabelledConfig, out_dir: Path) -> None:
     """Write the manifests and drops.json. ValueError if too many rows are defective."""
     drops = Drops()
     entries = list(import_lists(cfg, out_dir / "audio", drops))
-    drops.check(cfg.max_defect_rate)
+    drops.settle(out_dir, cfg.out_dir, cfg.max_defect_rate)
     RecordingSet.from_recordings(r for r, _ in entries).to_file(out_dir / "recordings.jsonl.gz")
     SupervisionSet.from_segments(s for _, s in entries).to_file(out_dir / "supervisions.jsonl.gz")
-    drops.save(out_dir / "drops.json")
     audio_s = sum(s.duration for _, s in entries)
     logger.info("labelled out_dir=%s rows=%d used=%d audio_s=%.0f", cfg.out_dir, drops.read, drops.used, audio_s)
 

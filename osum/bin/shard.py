@@ -66,8 +66,7 @@ def shard(cfg: ShardConfig) -> None:
             drops = write_split(cuts, out / split, cfg.out_dir / split, sizes, cfg.audio_format, cfg.num_procs)
             logger.info("shard split=%s shards=%d read=%d used=%d", split, len(sizes), drops.read, drops.used)
             total.merge(drops)
-        total.check(cfg.max_defect_rate)
-        total.save(out / "drops.json")
+        total.settle(out, cfg.out_dir, cfg.max_defect_rate)
 
 
 def _splits(cuts_dir: Path) -> list[str]:

@@ -32,10 +32,9 @@ class Drops:
     reasons: dict[str, Reason] = field(default_factory=dict)
 
     def add(self, reason: str, utterance_id: str, defect: bool = False) -> None:
-        """Log and list one dropped utterance. ValueError if the reason is known with another `defect`."""
+        """Log and list one dropped utterance; a reason is a defect always or never."""
         entry = self.reasons.setdefault(reason, Reason(defect))
-        if entry.defect != defect:
-            raise ValueError(f"drop reason {reason!r} is used both as a defect and as a filter; give it two names")
+        assert entry.defect == defect, f"drop reason {reason!r} is used both as a defect and as a filter"
         entry.ids.append(utterance_id)
         log_drop = logger.warning if defect else logger.debug
         log_drop("data skip utterance=%s reason=%s", utterance_id, reason)
@@ -60,7 +59,7 @@ class Drops:
         return sum(len(r.ids) for r in self.reasons.values() if r.defect)
 
     def check(self, max_defect_rate: float) -> None:
-        """Stop a stage that reads too much bad data. ValueError naming counts and the first utterances.
+        """Stop a stage that reads too much bad data, or uses none. ValueError naming counts and the first utterances.
 
         `max_defect_rate` is the share of read utterances, from 0 to 1, that may be defective.
         """
@@ -69,11 +68,34 @@ class Drops:
             raise ValueError("no utterance was read; check the input of this stage")
         rate = self.num_defects / self.read
         if rate > max_defect_rate:
-            listed = "; ".join(_describe(name, r.ids) for name, r in sorted(self.reasons.items()) if r.defect)
             raise ValueError(
                 f"{self.num_defects} of {self.read} utterances are defective ({rate:.1%} > {max_defect_rate:.1%}): "
-                f"{listed}. Repair them or raise max_defect_rate"
+                f"{self._describe(defects_only=True)}. Repair them or raise max_defect_rate"
             )
+        if self.used == 0:
+            raise ValueError(self.none_used())
+
+    def none_used(self) -> str:
+        """Return a sentence on why everything was dropped."""
+        return f"none of {self.read} utterances can be used: {self._describe(defects_only=False)}"
+
+    def _describe(self, defects_only: bool) -> str:
+        reasons = [(name, r.ids) for name, r in sorted(self.reasons.items()) if r.defect or not defects_only]
+        return "; ".join(_first_ids(name, ids) for name, ids in reasons)
+
+    def settle(self, partial_dir: Path, out_dir: Path, max_defect_rate: float) -> None:
+        """Save the ledger as `drops.json` in the folder that becomes `out_dir`, or stop as `check` does.
+
+        Then the folder never comes to be, and the whole ledger stands beside it as `<out_dir>.drops.json`.
+        """
+        beside = out_dir.with_name(f"{out_dir.name}.drops.json")
+        try:
+            self.check(max_defect_rate)
+        except ValueError as err:
+            self.save(beside)
+            raise ValueError(f"{err}; all are listed in {beside}") from err
+        self.save(partial_dir / "drops.json")
+        beside.unlink(missing_ok=True)
 
     def to_json(self) -> dict[str, Any]:
         """Return `{"read", "used", "dropped": {reason: {"count", "defect", "ids"}}}`."""
@@ -89,6 +111,6 @@ class Drops:
         atomic_write(path, json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n")
 
 
-def _describe(name: str, ids: list[str], num_shown: int = 3) -> str:
+def _first_ids(name: str, ids: list[str], num_shown: int = 3) -> str:
     more = ", ..." if len(ids) > num_shown else ""
     return f"{name} ({len(ids)}: {', '.join(ids[:num_shown])}{more})"

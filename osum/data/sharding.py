@@ -80,10 +80,7 @@ def write_split(
             drops.merge(dropped)
             bar.update(dropped.read)
     if not placed:
-        reasons = {reason: dropped["count"] for reason, dropped in drops.to_json()["dropped"].items()}
-        raise ValueError(
-            f"split {folder.name}: none of {len(cuts)} utterances can be used ({reasons}); see the warnings"
-        )
+        raise ValueError(f"split {folder.name}: {drops.none_used()}")
     names = [job.path.name for job in jobs]
     atomic_write(folder / LIST_NAME, "".join(f"{listed_as / name}\n" for name in names))
     index.write(folder, names, placed)
