@@ -70,7 +70,9 @@ def test_too_much_bad_data_leaves_nothing(argv: list[str], tmp_path: Path, write
     annotate.main()
 
 
-@pytest.mark.parametrize("option", [["--tasks", '["sing"]'], ["--max_defect_rate", "2"], ["--corpora", '["none"]'], ["--max_cuts", "0"]])
+@pytest.mark.parametrize(
+    "option", [["--tasks", '["sing"]'], ["--max_defect_rate", "2"], ["--corpora", '["none"]'], ["--max_cuts", "0"]]
+)
 def test_wrong_options(option: list[str], argv: list[str]) -> None:
     argv += option
     with pytest.raises((SystemExit, ValueError)):
