@@ -58,8 +58,6 @@ def atomic_write(path: Path, data: str | bytes) -> None:
             f.flush()
             os.fsync(f.fileno())
         os.replace(partial, path)
-    except OSError as err:
-        raise OSError(err.errno, err.strerror, str(path)) from err  # a full disk does not say whose file it refused
     finally:
         partial.unlink(missing_ok=True)
 

@@ -65,6 +65,7 @@ class SulmRecord:
 
 def save_whisper(folder: Path, model: MultitaskWhisper, record: WhisperRecord) -> None:
     """Write record and parameters."""
+    folder.mkdir(parents=True, exist_ok=True)
     config.save(record, folder / RECORD)
     save_parameters(parameters_of(model), folder / PARAMETERS)
 
@@ -80,6 +81,7 @@ def load_whisper(folder: Path) -> tuple[MultitaskWhisper, WhisperRecord]:
 
 def save_sulm(folder: Path, model: SpeechLLM, record: SulmRecord, tokenizer_dir: Path) -> None:
     """Write record, parameters, tokenizer and units: all that decoding needs besides a pretrained base LLM."""
+    folder.mkdir(parents=True, exist_ok=True)
     config.save(record, folder / RECORD)
     shutil.copytree(tokenizer_dir, folder / TOKENIZER, dirs_exist_ok=True)
     save_parameters(parameters_of(model, record.without), folder / PARAMETERS)

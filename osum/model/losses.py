@@ -25,10 +25,12 @@ class Loss:
     """() CTC loss summed over utterances; 0 without a CTC head."""
     num_correct: Tensor
     """(B,) target tokens whose most likely prediction is right."""
+    weighted_nll: Tensor
+    """() negative log-likelihood summed with the weights of the batch: what is minimised."""
 
 
-def target_nll(hidden: Tensor, head: nn.Module, batch: Batch, segments: Packing) -> tuple[Tensor, Tensor, Tensor]:
-    """Packed (L, H) hidden states -> (B,) each of NLL, target tokens, correct ones; the head sees targets only."""
+def token_loss(hidden: Tensor, head: nn.Module, batch: Batch, segments: Packing, ctc: Tensor | None = None) -> Loss:
+    """Return the loss of packed (L, H) hidden states beside a CTC loss; the head sees target positions only."""
     at_target = (batch.labels != IGNORED).nonzero().squeeze(1)
     labels = batch.labels[at_target]
     logits = head(hidden[at_target]).float()
@@ -36,10 +38,12 @@ def target_nll(hidden: Tensor, head: nn.Module, batch: Batch, segments: Packing)
     owner = segments.segment_ids[at_target]
     zeros = token_nll.new_zeros(segments.num_segments)
     correct = (logits.detach().argmax(-1) == labels).to(token_nll.dtype)
-    return (
-        zeros.index_add(0, owner, token_nll),
-        zeros.index_add(0, owner, torch.ones_like(token_nll)),
-        zeros.index_add(0, owner, correct),
+    return Loss(
+        nll=zeros.index_add(0, owner, token_nll),
+        num_tokens=zeros.index_add(0, owner, torch.ones_like(token_nll)),
+        ctc=token_nll.new_zeros(()) if ctc is None else ctc,
+        num_correct=zeros.index_add(0, owner, correct),
+        weighted_nll=token_nll.sum() if batch.weights is None else (token_nll * batch.weights[at_target]).sum(),
     )
 
 

@@ -16,7 +16,7 @@ from osum.audio.features import LogMel
 from osum.model.adaptor import Adaptor
 from osum.model.attention import Segments
 from osum.model.encoder import Encoder
-from osum.model.losses import Loss, ctc_sum, target_nll
+from osum.model.losses import Loss, ctc_sum, token_loss
 from osum.model.packing import Packing
 from osum.types import Batch
 
@@ -49,9 +49,8 @@ class SpeechLLM(nn.Module):
         hidden = self.read(
             self.splice(batch.input_ids, batch.speech_mask, *self.adaptor(frames, frame_packing)), segments
         )
-        nll, num_tokens, num_correct = target_nll(hidden, self.llm.lm_head, batch, segments)
-        ctc = nll.new_zeros(()) if self.ctc_head is None else ctc_sum(self.ctc_head(frames), frame_packing, batch)
-        return Loss(nll, num_tokens, ctc, num_correct)
+        ctc = None if self.ctc_head is None else ctc_sum(self.ctc_head(frames), frame_packing, batch)
+        return token_loss(hidden, self.llm.lm_head, batch, segments, ctc)
 
     def embed_speech(self, audio: Tensor, audio_lens: Tensor) -> tuple[Tensor, Packing]:
         """Packed audio (N,) at 16 kHz -> packed speech embeddings (S, H) at 12.5 Hz and their packing."""

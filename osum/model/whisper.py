@@ -15,7 +15,7 @@ from osum.audio.augment import SpecAugmentConfig, spec_augment
 from osum.audio.features import LogMel
 from osum.model.attention import IMPLEMENTATION, Segments
 from osum.model.encoder import Encoder
-from osum.model.losses import Loss, ctc_sum, target_nll
+from osum.model.losses import Loss, ctc_sum, token_loss
 from osum.model.packing import Packing
 from osum.types import Batch
 
@@ -46,9 +46,8 @@ class MultitaskWhisper(nn.Module):
         frames, memory = self.encoder(mel, mel_lens)
         segments = Packing(batch.segment_lens)
         hidden = self.decode(batch.input_ids, segments, frames, memory)
-        nll, num_tokens, num_correct = target_nll(hidden, self.head, batch, segments)
-        ctc = nll.new_zeros(()) if self.ctc_head is None else ctc_sum(self.ctc_head(frames), memory, batch)
-        return Loss(nll, num_tokens, ctc, num_correct)
+        ctc = None if self.ctc_head is None else ctc_sum(self.ctc_head(frames), memory, batch)
+        return token_loss(hidden, self.head, batch, segments, ctc)
 
     def decode(self, input_ids: Tensor, segments: Packing, frames: Tensor, memory: Packing) -> Tensor:
         """Packed token ids (L,) over packed encoder frames (E, D) -> packed hidden states (L, D)."""

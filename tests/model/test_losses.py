@@ -4,17 +4,28 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from osum.model.losses import ctc_sum, target_nll
+from osum.model.losses import ctc_sum, token_loss
 from osum.model.packing import Packing
 
 
-def test_nll_literal(collate):
+def literal_loss(collate, weights):
     labels = torch.tensor([-100, 1, 0, -100, 1])
-    batch = replace(collate([0]), labels=labels)
+    batch = replace(collate([0]), labels=labels, weights=weights)
     logits = torch.tensor([[9.0, 9.0], [0.0, math.log(3.0)], [0.0, math.log(3.0)], [9.0, 9.0], [0.0, 0.0]])
-    nll, tokens, correct = target_nll(logits, nn.Identity(), batch, Packing(torch.tensor([3, 2])))
-    torch.testing.assert_close(nll, torch.tensor([math.log(4 / 3) + math.log(4), math.log(2)]))
-    assert tokens.tolist() == [2, 1] and correct.tolist() == [1, 0]
+    return token_loss(logits, nn.Identity(), batch, Packing(torch.tensor([3, 2])))
+
+
+def test_nll_literal(collate):
+    loss = literal_loss(collate, weights=None)
+    torch.testing.assert_close(loss.nll, torch.tensor([math.log(4 / 3) + math.log(4), math.log(2)]))
+    assert loss.num_tokens.tolist() == [2, 1] and loss.num_correct.tolist() == [1, 0]
+    torch.testing.assert_close(loss.weighted_nll, loss.nll.sum())
+
+
+def test_weights_change_what_is_minimised_and_nothing_else(collate):
+    loss = literal_loss(collate, weights=torch.tensor([1.0, 2.0, 1.0, 1.0, 5.0]))
+    torch.testing.assert_close(loss.weighted_nll, torch.tensor(2 * math.log(4 / 3) + math.log(4) + 5 * math.log(2)))
+    torch.testing.assert_close(loss.nll, literal_loss(collate, weights=None).nll)
 
 
 def uniform_ctc(collate, labels, lens, num_frames):
