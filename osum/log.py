@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -34,6 +35,16 @@ def setup(rank: int = 0) -> None:
 def get(name: str) -> logging.Logger:
     """Return the logger of a module, below `osum`."""
     return logging.getLogger(name if name.startswith("osum") else f"osum.{name}")
+
+
+def progress(iterable: Iterable[Any] | None = None, *, desc: str, unit: str, rank: int = 0, **options: Any) -> tqdm:
+    """Return a progress bar with the time left, on stderr; nothing on ranks other than 0.
+
+    The environment variable TQDM_DISABLE=1 hides it: launchers set it when nobody watches.
+    """
+    if rank != 0:
+        options["disable"] = True
+    return tqdm(iterable, desc=desc, unit=unit, mininterval=1.0, **options)
 
 
 def run_main(main: Callable[[], None]) -> None:

@@ -64,3 +64,10 @@ def test_a_line_does_not_end_up_inside_a_progress_bar():
     printed = [line.rsplit("\r", 1)[-1] for line in stream.getvalue().split("\n")]
     assert printed[0] == "event"
     assert printed[1].startswith("bar:")
+
+
+@pytest.mark.parametrize(("rank", "shown"), [(0, "work: 100%"), (1, "")])
+def test_the_main_rank_shows_progress(rank, shown, capsys):
+    assert list(log.progress(range(3), desc="work", unit="utt", rank=rank)) == [0, 1, 2]
+    printed = capsys.readouterr().err
+    assert shown in printed and (rank == 0 or printed == "")

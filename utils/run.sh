@@ -10,7 +10,7 @@ mkdir -p -- "$(dirname -- "$log")"
 printf '# %s host=%s folder=%s command=%s\n' "$(date '+%F %T')" "$(hostname)" "$PWD" "${*@Q}" >>"$log"
 
 # Progress bars are for someone who watches; stages log what has to stay.
-if [ -t 1 ]; then export TQDM_MININTERVAL="${TQDM_MININTERVAL:-1}"; else export TQDM_DISABLE=1; fi
+[ -t 1 ] || export TQDM_DISABLE=1
 status=0
 "$@" 2>&1 | tee -i -a -- "$log" || status=$?
 

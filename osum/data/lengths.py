@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from osum import log
 from osum.data.examples import Prompts, TargetTask, prompts_for
@@ -79,7 +78,7 @@ def _target_lens(
     path = cache_dir / f"lengths.{_identity(index, tasks, template)}.npy" if cache_dir else None
     if path and path.is_file():
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    rows = tqdm(range(len(index)), desc="lengths", unit="utt", disable=None, mininterval=1.0)
+    rows = log.progress(range(len(index)), desc="lengths", unit="utt")
     table = np.array([[_length(ids) for ids in _row_targets(index, r, tasks, template)] for r in rows], dtype=np.int32)
     if path:
         _store(path, table)

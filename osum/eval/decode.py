@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from osum import tasks
+from osum import log, tasks
 from osum.data.collate import collate_prefixes
 from osum.data.drops import Drops
 from osum.data.examples import Dropped, Item, Prompts, make_example
@@ -57,7 +56,7 @@ class Decoder:
         longest_first = sorted(range(len(rows)), key=lambda i: -int(index.rows[heard[i]]["num_samples"]))
         found: dict[int, Hypothesis] = {}
         label = task if swap_seed is None else f"{task} (swapped audio)"
-        with tqdm(total=len(rows), desc=f"decode {label}", unit="utt", disable=None, mininterval=1.0) as bar:
+        with log.progress(total=len(rows), desc=f"decode {label}", unit="utt") as bar:
             for start in range(0, len(rows), self._batch_size):
                 chosen = longest_first[start : start + self._batch_size]
                 made = [(i, self._example(index, task, rows[i], heard[i], drops)) for i in chosen]
