@@ -85,6 +85,8 @@ class Batch:
     """(L,) bool: positions that speech embeddings fill, in order (all False for an encoder-decoder)."""
     segment_lens: Tensor
     """(B,) int64, decoder positions of each utterance."""
+    weights: Tensor | None = None
+    """(L,) float32: weight of each label in the loss; None is 1 everywhere."""
     ctc_labels: Tensor | None = None
     """(C,) int64 CTC units, blank is 0."""
     ctc_lens: Tensor | None = None

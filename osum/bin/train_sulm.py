@@ -56,7 +56,7 @@ def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:
     """Train from the last checkpoint of the folder, or from the start."""
     tokenizer, units = open_tokenizer(cfg.tokenizer_dir), load_units(cfg.tokenizer_dir)
     num_units = len(units) if cfg.train.ctc_weight else 0
-    template = SulmTemplate(tokenizer)
+    template = SulmTemplate(tokenizer, cfg.train.tag_weight)
     corpus = Corpus(cfg.shards_dir, cfg.data, template, units if num_units else None, cfg.train.seed, out / "cache")
     torch.manual_seed(cfg.train.seed)
     prompts = {task: {lang: list(p) for lang, p in of_task.items()} for task, of_task in corpus.prompts.items()}

@@ -55,7 +55,7 @@ def run(cfg: TrainWhisperConfig, world: dist.World, out: Path) -> None:
     tokenizer, units = open_tokenizer(cfg.tokenizer or cfg.tokenizer_dir), load_units(cfg.tokenizer_dir)
     num_units = len(units) if cfg.train.ctc_weight else 0
     tags = {name: tasks.get(name).tag for name in cfg.data.tasks}
-    template = WhisperTemplate(tokenizer, tags, start_ids(cfg.model))
+    template = WhisperTemplate(tokenizer, tags, start_ids(cfg.model), cfg.train.tag_weight)
     corpus = Corpus(cfg.shards_dir, cfg.data, template, units if num_units else None, cfg.train.seed, out / "cache")
     record = WhisperRecord(cfg.model, len(tokenizer), num_units)
     torch.manual_seed(cfg.train.seed)

@@ -57,6 +57,7 @@ def _pack(examples: ListOf[Example], sequences: ListOf[Sequence]) -> Batch:
         labels=torch.from_numpy(np.concatenate([s.labels for s in sequences])),
         speech_mask=torch.from_numpy(np.concatenate([s.speech_mask for s in sequences])),
         segment_lens=_ints([len(s.input_ids) for s in sequences]),
+        weights=torch.from_numpy(np.concatenate([s.weights for s in sequences])),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from osum.audio.frames import num_speech_embeddings
+from osum.text import tags
 from osum.types import Example
 
 IGNORED = -100
@@ -41,6 +42,8 @@ class Sequence:
     """(L,) int64: the token to predict at this position (already shifted), IGNORED where none is."""
     speech_mask: np.ndarray
     """(L,) bool: positions filled with speech embeddings."""
+    weights: np.ndarray
+    """(L,) float32 weight of each label in the loss; 1 except on what follows the transcript."""
 
 
 class Template(Protocol):
@@ -70,7 +73,9 @@ class SulmTemplate:
     Speech-begin and speech-end are embeddings of the model, not tokens, so they count as speech positions: S + 2.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, tag_weight: float = 1.0) -> None:
+        """`tag_weight` is the weight in the loss of what follows the transcript."""
+        self._tag_weight = tag_weight
         self.eos_id = _eos(tokenizer)
         self._tokenizer = tokenizer
 
@@ -94,14 +99,20 @@ class SulmTemplate:
 
     def encode(self, example: Example) -> Sequence:
         """(P + S + 2 + T,) positions; the loss is on the T target tokens and the end token."""
-        return _with_target(self.prefix(example), self.target_ids(example.target), self.eos_id)
+        return _with_target(self, example, self._tag_weight)
 
 
 class WhisperTemplate:
     """`[start tokens][task tag][target]` for the decoder of an encoder-decoder, predicting target and end of text."""
 
-    def __init__(self, tokenizer: Tokenizer, tags: Mapping[str, str], start_ids: ListOf[int] = ()) -> None:
-        """`tags` name the tasks (`ser`: `<ser>`); `start_ids` open every sequence, by default the end token does."""
+    def __init__(
+        self, tokenizer: Tokenizer, tags: Mapping[str, str], start_ids: ListOf[int] = (), tag_weight: float = 1.0
+    ) -> None:
+        """`tags` name the tasks (`ser`: `<ser>`); `start_ids` open every sequence, by default the end token does.
+
+        `tag_weight` is the weight in the loss of what follows the transcript.
+        """
+        self._tag_weight = tag_weight
         self.eos_id = _eos(tokenizer)
         self._tokenizer = tokenizer
         self._tags = dict(tags)
@@ -126,7 +137,7 @@ class WhisperTemplate:
 
     def encode(self, example: Example) -> Sequence:
         """(P + T,) positions; the loss is on the T target tokens and the end token."""
-        return _with_target(self.prefix(example), self.target_ids(example.target), self.eos_id)
+        return _with_target(self, example, self._tag_weight)
 
     def _start(self, task: str) -> list[int]:
         return self._start_ids + self._tokenizer.encode(self._tags[task], add_special_tokens=False)
@@ -141,14 +152,36 @@ def _eos(tokenizer: Tokenizer) -> int:
 def _without_loss(ids: list[int], speech_start: int) -> Sequence:
     """Positions from `speech_start` on belong to speech."""
     input_ids = np.asarray(ids, dtype=np.int64)
-    return Sequence(input_ids, np.full(len(ids), IGNORED, dtype=np.int64), np.arange(len(ids)) >= speech_start)
+    return Sequence(
+        input_ids=input_ids,
+        labels=np.full(len(ids), IGNORED, dtype=np.int64),
+        speech_mask=np.arange(len(ids)) >= speech_start,
+        weights=np.ones(len(ids), dtype=np.float32),
+    )
 
 
-def _with_target(prefix: Sequence, target_ids: list[int], eos_id: int) -> Sequence:
-    predicted = np.asarray([*target_ids, eos_id], dtype=np.int64)
+def _with_target(template: Template, example: Example, tag_weight: float) -> Sequence:
+    prefix, target_ids = template.prefix(example), template.target_ids(example.target)
+    predicted = np.asarray([*target_ids, template.eos_id], dtype=np.int64)
     fed = predicted[:-1]
+    weights = np.ones(len(predicted), dtype=np.float32)
+    if tag_weight != 1.0:
+        weights[_transcript_len(template, example) : len(target_ids)] = tag_weight
     return Sequence(
         input_ids=np.concatenate([prefix.input_ids, fed]),
         labels=np.concatenate([prefix.labels[:-1], predicted]),
         speech_mask=np.concatenate([prefix.speech_mask, np.zeros(len(fed), dtype=bool)]),
+        weights=np.concatenate([prefix.weights[:-1], weights]),
     )
+
+
+def _transcript_len(template: Template, example: Example) -> int:
+    """Tokens of the target up to the end of the transcript; all of them where it is woven in, as in word times."""
+    transcript, target = example.transcript or "", example.target
+    if target.startswith(transcript):
+        return len(template.target_ids(transcript)) if transcript else 0
+    return 0 if _only_tags(target) else len(template.target_ids(target))
+
+
+def _only_tags(target: str) -> bool:
+    return target.startswith("<") and not tags.remove(target)

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 
 from osum import dist, log
 from osum.audio.augment import SpecAugmentConfig
@@ -36,6 +35,8 @@ class TrainConfig:
     """AdamW and its schedule."""
     ctc_weight: float = 0.0
     """Weight of the auxiliary CTC loss (nats a unit) beside the token loss (nats a token); 0 builds no CTC head."""
+    tag_weight: float = 1.0
+    """Weight in the token loss of what follows the transcript (tags, answers); 1 is the paper's."""
     spec_augment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
     """Masks on the features; null for none."""
     seed: int = 777
@@ -81,10 +82,8 @@ class Trainer:
     def run(self) -> None:
         """Train to `max_steps`, from the last checkpoint on."""
         cfg, meter, started_s = self.cfg, Meter(self.tasks), time.monotonic()
-        bar = tqdm(
-            total=cfg.max_steps, initial=self.start_step, desc="train", unit="step", mininterval=2.0,
-            disable=None if self.world.is_main else True,
-        )  # fmt: skip
+        total, initial = cfg.max_steps, self.start_step
+        bar = log.progress(desc="train", unit="step", total=total, initial=initial, rank=self.world.rank)
         for step in self.loader.steps(self.start_step) if self.start_step < cfg.max_steps else ():
             grad_norm = self.step(step, meter)
             done = step.step + 1
@@ -107,7 +106,7 @@ class Trainer:
     def step(self, step: Step, meter: Meter) -> float:
         """Make one optimizer step; return the norm of the gradient. ValueError names utterances with a loss of NaN."""
         self.replica.train()
-        num_tokens, num_units = self._global_counts(step.batches)
+        total_weight, num_units = self._global_counts(step.batches)
         for micro, batch in enumerate(step.batches):
             if isinstance(self.replica, DistributedDataParallel):
                 # Only the last micro-batch exchanges gradients.
@@ -115,7 +114,7 @@ class Trainer:
             virtual_rank = self.world.rank + micro * self.world.size
             loss = self._forward(batch, step, virtual_rank)
             # DDP averages over ranks, but the counts are global already: hence the factor.
-            scaled = (loss.nll.sum() / num_tokens + self.cfg.ctc_weight * loss.ctc / num_units) * self.world.size
+            scaled = (loss.weighted_nll / total_weight + self.cfg.ctc_weight * loss.ctc / num_units) * self.world.size
             scaled.backward()
             meter.add(batch, loss)
             if not torch.isfinite(scaled):
@@ -147,11 +146,11 @@ class Trainer:
         return self.replica(batch, self.cfg.spec_augment, rngs)
 
     def _global_counts(self, batches: list[Batch]) -> tuple[float, float]:
-        tokens = sum(int((b.labels != IGNORED).sum()) for b in batches)
+        weight = sum(float(b.weights[b.labels != IGNORED].sum()) for b in batches)
         units = sum(int(b.ctc_lens.sum()) for b in batches if b.ctc_lens is not None)
-        counts = torch.tensor([tokens, units], dtype=torch.float64, device=self.world.device)
-        num_tokens, num_units = dist.all_reduce_sum(counts).tolist()
-        return max(num_tokens, 1.0), max(num_units, 1.0)
+        counts = torch.tensor([weight, units], dtype=torch.float64, device=self.world.device)
+        total_weight, num_units = dist.all_reduce_sum(counts).tolist()
+        return total_weight or 1.0, max(num_units, 1.0)
 
     def _report(self, split: str, step: int, epoch: int, values: dict[str, float], **more: float) -> None:
         if self.metrics is None:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from osum.text.template import SulmTemplate, WhisperTemplate
+from osum.text.template import IGNORED, SulmTemplate, WhisperTemplate
 from osum.types import Example
 
 
@@ -60,3 +60,17 @@ def test_a_tokenizer_without_end_token_is_refused():
     tokenizer.eos_token_id = None
     with pytest.raises(ValueError, match="no end token"):
         SulmTemplate(tokenizer)
+
+
+def test_what_follows_the_transcript_weighs_more():
+    template = SulmTemplate(CharTokenizer(), tag_weight=5.0)
+
+    def weights(target: str, transcript: str | None) -> list[float]:
+        example = Example("k", "ser", "en", "p", target, np.zeros(1600, dtype=np.float32), transcript)
+        sequence = template.encode(example)
+        return sequence.weights[sequence.labels != IGNORED].tolist()
+
+    assert weights("ab<x>", "ab") == [1.0, 1.0, 5.0, 5.0, 5.0, 1.0]
+    assert weights("<x>", None) == [5.0, 5.0, 5.0, 1.0]
+    assert set(weights("<0.1>ab<0.4>", "ab")) == {1.0}
+    assert set(weights("ab", "ab")) == {1.0}
