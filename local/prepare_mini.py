@@ -16,15 +16,14 @@ import flac
 from mini import manifest
 from mini.espeak import Espeak
 from mini.plan import plan_utterance
-from mini.processes import map_fresh
 from mini.render import Rendered, render
 from mini.signal import SAMPLE_RATE_HZ
 from mini.texts import GRAMMAR, load_grammar
 from mini.voices import make_voices
-from tqdm import tqdm
 
 from osum import config, log, outputs
 from osum.data.drops import Drops
+from osum.data.processes import map_fresh
 
 _BLOCK = 40
 """Utterances per synthesiser process: a fixed number, because espeak-ng's state carries over from one to the next."""
@@ -82,7 +81,8 @@ def write_split(cfg: MiniConfig, split: str, out_dir: Path) -> list[manifest.Row
     rows, num_samples = [], 0
     (out_dir / "audio" / split).mkdir(parents=True)
     total = {"train": round(cfg.hours * 3600), "dev": cfg.num_dev, "test": cfg.num_test}[split]
-    with tqdm(desc=f"mini {split}", total=total, unit=" audio s" if split == "train" else " utt", disable=None) as bar:
+    unit = " audio s" if split == "train" else " utt"
+    with log.progress(desc=f"mini {split}", total=total, unit=unit) as bar:
         for rendered in render_split(cfg, split):
             path = out_dir / "audio" / split / f"{rendered.spec.key}.flac"
             flac.write(path, rendered.audio, SAMPLE_RATE_HZ)

@@ -6,8 +6,6 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +14,6 @@ import torch
 from lhotse.audio import AudioLoadingError, DurationMismatchError
 from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
-from tqdm import tqdm
 
 from osum import log
 from osum.audio import io
@@ -25,6 +22,7 @@ from osum.audio.io import AudioFormat
 from osum.data import index
 from osum.data.cuts import utterance
 from osum.data.drops import Drops
+from osum.data.processes import map_fresh
 from osum.data.shards import LIST_NAME, Placed, ShardWriter, check_key, shard_name, verify
 from osum.outputs import atomic_write
 from osum.types import Utterance
@@ -74,7 +72,7 @@ def write_split(
     entries = _in_order([(utterance(cut), cut) for cut in cuts])
     jobs = list(_jobs(entries, folder, sizes, audio_format))
     drops, placed = Drops(), []
-    with tqdm(total=len(cuts), desc=f"shard {folder.name}", unit="utt", disable=None) as bar:
+    with log.progress(total=len(cuts), desc=f"shard {folder.name}", unit="utt") as bar:
         for number, (written, dropped) in enumerate(_run(jobs, num_procs)):
             placed += [(number, p) for p in written]
             drops.merge(dropped)
@@ -136,11 +134,9 @@ def _jobs(entries: list[Entry], folder: Path, sizes: list[int], audio_format: Au
 
 
 def _run(jobs: list[ShardJob], num_procs: int) -> Iterator[tuple[list[Placed], Drops]]:
-    if num_procs == 1:
-        yield from map(write_shard, jobs)
-        return
-    with ProcessPoolExecutor(num_procs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            yield from pool.map(write_shard, jobs)
-        except BrokenProcessPool as err:
-            raise OSError("a shard writer was killed (out of memory?); lower num_procs or shard_size") from err
+    return map(write_shard, jobs) if num_procs == 1 else map_fresh(_write_beside_others, jobs, num_procs)
+
+
+def _write_beside_others(job: ShardJob) -> tuple[list[Placed], Drops]:
+    torch.set_num_threads(1)  # several threads in each of several processes spin against each other
+    return write_shard(job)

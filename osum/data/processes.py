@@ -1,4 +1,10 @@
-"""Work in processes that each do one thing and end, so that nothing carries over from one to the next."""
+"""Work in processes that each do one thing and end: nothing carries over from one to the next, none is left behind.
+
+A pool would do less: that of multiprocessing waits for ever for a worker that was killed, and the workers of
+concurrent.futures wait for ever for a main process that was.
+"""
+
+from __future__ import annotations
 
 import multiprocessing
 from collections import deque
@@ -14,7 +20,7 @@ Result = TypeVar("Result")
 def map_fresh(function: Callable[[Task], Result], tasks: Iterable[Task], num_procs: int) -> Iterator[Result]:
     """Yield `function` of each task, in order, each from a process of its own; `num_procs` of them at a time.
 
-    What the function raises is raised here. OSError if a process dies without a result, for example for memory.
+    Its ValueError or OSError is raised here. OSError too if a process dies without a result, for example for memory.
     """
     running: deque[tuple[BaseProcess, Connection]] = deque()
     try:
