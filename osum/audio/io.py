@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import soundfile
-from scipy.signal import resample_poly
 
 from osum.audio.frames import SAMPLE_RATE_HZ
 
@@ -59,6 +58,8 @@ def resample(audio: np.ndarray, rate_hz: int, to_hz: int = SAMPLE_RATE_HZ) -> np
     """(num_samples,) float32 at `rate_hz` -> (ceil(num_samples * to_hz / rate_hz),) float32 at `to_hz`."""
     if rate_hz == to_hz:
         return audio
+    from scipy.signal import resample_poly  # on use: importing it takes a second, and shards are at 16 kHz
+
     common = math.gcd(rate_hz, to_hz)
     return resample_poly(audio, to_hz // common, rate_hz // common).astype(np.float32)
 

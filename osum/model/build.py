@@ -10,8 +10,6 @@ import re
 from dataclasses import dataclass, field
 
 import torch
-from peft import LoraConfig as PeftLoraConfig
-from peft import inject_adapter_in_model
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -200,7 +198,9 @@ def _build_llm(sizes: LlmSizes, vocab_size: int, eos_token_id: int) -> PreTraine
 
 
 def _add_lora(llm: PreTrainedModel, cfg: LoraConfig) -> PreTrainedModel:
-    peft_config = PeftLoraConfig(
+    import peft  # on use: importing it takes as long as all the rest, and a small model has no LoRA
+
+    peft_config = peft.LoraConfig(
         r=cfg.rank, lora_alpha=cfg.alpha, lora_dropout=cfg.dropout, target_modules=cfg.targets, use_rslora=False
     )
-    return inject_adapter_in_model(peft_config, llm)
+    return peft.inject_adapter_in_model(peft_config, llm)
