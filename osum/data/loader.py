@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from osum import log
 from osum.data.collate import Units, collate, placeholder
+from osum.data.drops import Drops
 from osum.data.examples import Dropped, Item, Prompts, TargetTask, make_example
 from osum.data.index import Index
-from osum.data.ledger import summary
+from osum.data.ledger import epoch_ledger, summary
 from osum.data.lengths import Lengths
 from osum.data.plan import EpochPlan, PlanConfig, plan
 from osum.rng import rng_for
@@ -166,6 +167,11 @@ class TrainLoader:
             number -= self.plan(epoch).num_steps
             epoch += 1
         return epoch, number
+
+    def ledger(self, epoch: int) -> Drops:
+        """Account for a finished epoch: what the plan left out, and what all ranks dropped."""
+        files = sorted(self._drops_path.parent.glob("drops.*.jsonl")) if self._drops_path else []
+        return epoch_ledger(self._dataset.index, self.plan(epoch), epoch, files)
 
     def _plan(self, epoch: int) -> EpochPlan:
         planned = plan(self._dataset.index, self._lengths, self._cfg, self._seed, epoch)

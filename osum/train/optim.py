@@ -102,7 +102,9 @@ def _parameter_groups(model: nn.Module, cfg: OptimConfig) -> tuple[list[dict[str
         groups.setdefault((muon, cfg.lr_scales.get(pattern or "", 1.0), decay), []).append(parameter)
     if unused:
         near = difflib.get_close_matches(next(iter(unused)), [name for name, _ in trained], n=5, cutoff=0.3)
-        raise ValueError(f"optim.lr_scales: nothing trained matches {sorted(unused)}; near names: {', '.join(near)}")
+        raise ValueError(
+            f"optim.lr_scales: nothing is left for {sorted(unused)} to match; near names: {', '.join(near)}"
+        )
     as_groups = [
         (muon, {"params": ps, "weight_decay": decay, "lr_scale": scale}) for (muon, scale, decay), ps in groups.items()
     ]

@@ -88,7 +88,10 @@ class Trainer:
             grad_norm = self.step(step, meter)
             done = step.step + 1
             bar.update()
-            if done % cfg.log_every == 0 or done == cfg.max_steps:
+            if step.step_in_epoch + 1 == step.steps_in_epoch:
+                self._close_epoch(step.epoch)
+            # Validations and checkpoints end a window of the meter too: a resumed run writes the same lines.
+            if done == cfg.max_steps or any(done % n == 0 for n in (cfg.log_every, cfg.valid_every, cfg.save_every)):
                 values = meter.read()
                 eta_s = (time.monotonic() - started_s) / (done - self.start_step) * (cfg.max_steps - done)
                 self._report("train", done, step.epoch, values, grad_norm=grad_norm, eta_s=round(eta_s))
@@ -159,6 +162,14 @@ class Trainer:
         values = {**values, **more}
         self.metrics.write(step=step, epoch=epoch, split=split, lr=lr, wall_s=round(time.time(), 2), **values)
         logger.info("%s step=%d/%d epoch=%d lr=%.2e %s", split, step, self.cfg.max_steps, epoch, lr, joined(values))
+
+    def _close_epoch(self, epoch: int) -> None:
+        """Write `epochs/NNNNN.json`: what became of every utterance."""
+        self.world.barrier()  # by now each rank has written down what it dropped
+        if self.world.is_main:
+            drops = self.loader.ledger(epoch)
+            drops.save(self.out_dir / "epochs" / f"{epoch:05d}.json")
+            logger.info("epoch=%d read=%d used=%d defects=%d", epoch, drops.read, drops.used, drops.num_defects)
 
     def _save(self, step: int) -> None:
         if self.world.is_main:

@@ -64,11 +64,11 @@ def test_what_does_not_fit_is_named_and_nothing_is_changed(change, message):
 
 def test_a_damaged_or_missing_file_is_named(tmp_path):
     path = tmp_path / "m.safetensors"
-    with pytest.raises(FileNotFoundError, match="m.safetensors: no such model file"):
+    with pytest.raises(FileNotFoundError, match=r"m\.safetensors: no such model file"):
         load_parameters(Tied(), path)
     save_parameters(parameters_of(Tied()), path)
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(ValueError, match="m.safetensors: not a safetensors file"):
+    with pytest.raises(ValueError, match=r"m\.safetensors: not a safetensors file"):
         load_parameters(Tied(), path)
 
 

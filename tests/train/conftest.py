@@ -1,0 +1,50 @@
+"""Trainers of the tiny model on the tiny shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from osum.data.plan import PlanConfig
+from osum.dist import World
+from osum.text.template import SulmTemplate
+from osum.train.corpus import Corpus, CorpusConfig, load_units
+from osum.train.optim import OptimConfig
+from osum.train.trainer import TrainConfig, Trainer
+
+MakeTrainer = Callable[..., Trainer]
+
+
+def train_config(**changes) -> TrainConfig:
+    """Six steps; a line, a validation and a checkpoint at different steps."""
+    optim = OptimConfig(lr=1e-3, muon_lr=2e-3, warmup_steps=2, schedule="cosine")
+    defaults = {"max_steps": 6, "log_every": 2, "valid_every": 6, "save_every": 3, "ctc_weight": 0.3, "optim": optim}
+    return TrainConfig(**{**defaults, **changes})
+
+
+@pytest.fixture
+def make_corpus(bpe, tokenizer_dir, shards_dir, tmp_path) -> Callable[..., Corpus]:
+    def make(shards: Path = shards_dir, num_workers: int = 0) -> Corpus:
+        plan = PlanConfig(virtual_ranks=2, max_tokens=300, max_audio_s=3.0)
+        cfg = CorpusConfig(["asr", "sgc"], plan=plan, num_workers=num_workers)
+        return Corpus(shards, cfg, SulmTemplate(bpe), load_units(tokenizer_dir), 1, tmp_path / "cache")
+
+    return make
+
+
+@pytest.fixture
+def make_trainer(sulm_record, make_corpus, tmp_path) -> MakeTrainer:
+    """`make_trainer("a", max_steps=3)` -> a trainer in the folder `a`, going on where the folder stands."""
+
+    def make(name: str, shards: Path | None = None, num_workers: int = 0, **changes) -> Trainer:
+        out, world = tmp_path / name, World(0, 1, 0)
+        out.mkdir(exist_ok=True)
+        corpus = make_corpus(num_workers=num_workers) if shards is None else make_corpus(shards)
+        torch.manual_seed(7)
+        loader, valid = corpus.loader(world, out), corpus.valid_packs(world)
+        return Trainer(sulm_record.build(), loader, valid, train_config(**changes), world, out)
+
+    return make

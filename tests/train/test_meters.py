@@ -1,0 +1,61 @@
+import json
+
+import pytest
+import torch
+
+from osum.model.losses import Loss
+from osum.train.meters import Meter, MetricsFile, joined
+from osum.types import Batch
+
+
+def batch(tasks, seconds, ctc_lens):
+    empty = torch.zeros(0)
+    lens = torch.tensor([16_000 * seconds] * len(tasks))
+    return Batch(
+        ["k"] * len(tasks),
+        tasks,
+        empty,
+        lens,
+        empty,
+        empty,
+        empty,
+        empty,
+        ctc_labels=empty,
+        ctc_lens=torch.tensor(ctc_lens),
+    )
+
+
+def loss(nll, tokens, correct, ctc):
+    return Loss(torch.tensor(nll), torch.tensor(0.0), torch.tensor(tokens), torch.tensor(ctc), torch.tensor(correct))
+
+
+def test_means_are_over_tokens_and_not_over_batches():
+    meter = Meter(("asr", "ser", "sgc"))
+    meter.add(batch(["asr", "ser"], 1, [2, 0]), loss([6.0, 1.0], [3.0, 1.0], [3.0, 0.0], ctc=4.0))
+    meter.add(batch(["asr"], 2, [2]), loss([1.0], [4.0], [1.0], ctc=8.0))
+    values = meter.read()
+    assert values.pop("audio_s_per_s") > 0
+    assert values == {
+        "loss": 1.0, "token_accuracy": 0.5, "tokens": 8.0, "ctc": 3.0, "loss.asr": 1.0, "loss.ser": 1.0,
+    }  # fmt: skip
+    meter.reset()
+    assert meter.read()["tokens"] == 0
+
+
+def test_lines_after_the_step_that_a_run_resumes_from_are_taken_back(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"st')
+    MetricsFile(path, start_step=4).write(step=6, loss=1.0)
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"step": 2}, {"step": 4}, {"step": 6, "loss": 1.0},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("start_step", [0, 3])
+def test_a_new_file_starts_empty(tmp_path, start_step):
+    MetricsFile(tmp_path / "metrics.jsonl", start_step)
+    assert (tmp_path / "metrics.jsonl").read_text() == ""
+
+
+def test_a_log_line_is_pairs():
+    assert joined({"loss": torch.tensor(0.25), "tokens": 12345.6}) == "loss=0.25 tokens=1.235e+04"

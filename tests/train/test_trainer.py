@@ -1,0 +1,158 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from osum.train import checkpoint
+from osum.train.meters import Meter
+from osum.train.optim import OptimConfig
+from osum.train.trainer import TrainConfig
+
+FAST = OptimConfig(lr=1e-2, muon_lr=1e-2, warmup_steps=1, schedule="cosine")
+TIMES = {"wall_s", "eta_s", "audio_s_per_s"}
+
+
+def metrics(folder):
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+
+
+def weights(folder):
+    return load_file(checkpoint.existing(folder / "checkpoints")[-1] / "model.safetensors")
+
+
+def same(a, b):
+    """To the bit: what was reported and what was learnt."""
+    one, other = weights(a), weights(b)
+    return metrics(a) == metrics(b) and one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+@pytest.fixture
+def trained(make_trainer, tmp_path):
+    """A finished run of 6 steps."""
+    make_trainer("whole").run()
+    return tmp_path / "whole"
+
+
+def test_every_window_has_one_line(trained):
+    assert [(m["split"], m["step"]) for m in metrics(trained)] == [
+        ("train", 2), ("train", 3), ("train", 4), ("train", 6), ("dev", 6),
+    ]  # fmt: skip
+    first, last = metrics(trained)[0], metrics(trained)[-1]
+    assert {
+        "loss",
+        "loss.asr",
+        "loss.sgc",
+        "ctc",
+        "token_accuracy",
+        "tokens",
+        "lr",
+        "grad_norm",
+        "epoch",
+    } <= first.keys()
+    assert first["lr"] == 1e-3 and 0 < last["loss"] < 6.5 and 0 <= last["token_accuracy"] <= 1
+
+
+def test_the_loss_falls(make_trainer, tmp_path):
+    make_trainer("long", max_steps=12, log_every=4, valid_every=12, save_every=12, optim=FAST).run()
+    losses = [m["loss"] for m in metrics(tmp_path / "long") if m["split"] == "train"]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_seed_decides_every_bit_and_workers_none(trained, make_trainer, tmp_path):
+    for num_workers in (0, 2):
+        make_trainer(f"again{num_workers}", num_workers=num_workers).run()
+        assert same(trained, tmp_path / f"again{num_workers}")
+    make_trainer("other", seed=8).run()
+    assert not same(trained, tmp_path / "other")
+
+
+class Power:
+    """A loader that fails after some steps, as a node does."""
+
+    def __init__(self, loader, steps):
+        self._loader, self._steps = loader, steps
+
+    def steps(self, start):
+        for step in self._loader.steps(start):
+            if step.step == self._steps:
+                raise KeyboardInterrupt
+            yield step
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+
+@pytest.mark.parametrize("steps", [3, 5])
+def test_a_killed_run_goes_on_bit_for_bit(trained, make_trainer, tmp_path, steps):
+    killed = make_trainer("killed")
+    killed.loader = Power(killed.loader, steps)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run()
+    with open(tmp_path / "killed" / "metrics.jsonl", "a") as f:
+        f.write('{"step": 5, "spl')  # cut short by the kill
+    resumed = make_trainer("killed")
+    assert resumed.start_step == 3
+    resumed.run()
+    assert same(trained, tmp_path / "killed")
+
+
+def test_a_finished_run_has_nothing_to_do(trained, make_trainer, tmp_path):
+    before = metrics(trained)
+    make_trainer("whole").run()
+    assert metrics(trained) == before
+
+
+def test_an_epoch_accounts_for_every_utterance(make_trainer, shards_dir, tmp_path):
+    shards = tmp_path / "damaged"
+    shutil.copytree(shards_dir, shards)
+    rows = np.load(shards / "train" / "index.npy")
+    with open(sorted((shards / "train").glob("*.tar"))[int(rows[4]["shard"])], "r+b") as tar:
+        tar.seek(int(rows[4]["audio_offset"]))
+        tar.write(b"\0" * 2000)
+    trainer = make_trainer("drops", shards)
+    per_epoch = trainer.loader.plan(0).num_steps
+    trainer = make_trainer("drops", shards, max_steps=per_epoch + 1)
+    trainer.run()
+    (ledger,) = sorted((tmp_path / "drops" / "epochs").iterdir())
+    found = json.loads(ledger.read_text())
+    assert (ledger.name, found["read"], found["used"]) == ("00000.json", 24, 23)
+    (reason,) = found["dropped"].values()
+    assert reason["defect"] and len(reason["ids"]) == 1
+
+
+def test_a_loss_of_nan_names_the_utterance_and_leaves_the_weights(make_trainer):
+    trainer = make_trainer("nan", ctc_weight=0.0)
+    before = {n: p.clone() for n, p in trainer.model.named_parameters()}
+    poisoned = next(trainer.loader.steps())
+    batch = poisoned.batches[0]
+    batch.audio[int(batch.audio_lens[0])] = torch.nan  # in the second utterance
+    trainer.loader = Power(trainer.loader, -1)
+    trainer.loader.steps = lambda start: iter([poisoned])
+    with pytest.raises(ValueError, match=rf"step 0: the loss is nan; look at utterances \['{batch.keys[1]}'\]"):
+        trainer.run()
+    assert all(torch.equal(before[n], p) for n, p in trainer.model.named_parameters())
+
+
+def test_accumulated_gradients_are_those_of_one_mean(make_trainer):
+    trainer = make_trainer("mean", spec_augment=None, ctc_weight=0.5)
+    step = next(trainer.loader.steps())
+    losses = [trainer.model.eval()(b) for b in step.batches]
+    assert len(losses) == 2
+    tokens, units = (sum(int(n) for n in counts) for counts in (
+        [loss.num_tokens.sum() for loss in losses], [b.ctc_lens.sum() for b in step.batches]
+    ))  # fmt: skip
+    (sum(loss.nll.sum() for loss in losses) / tokens + 0.5 * sum(loss.ctc for loss in losses) / units).backward()
+    wanted = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.requires_grad]).norm()
+    trainer.model.zero_grad()
+    trainer.model.train = lambda mode=True: trainer.model  # without dropout
+    assert trainer.step(step, Meter(trainer.tasks)) == pytest.approx(wanted.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["max_steps", "log_every", "valid_every", "save_every", "keep_checkpoints"])
+def test_options_must_be_at_least_one(name):
+    with pytest.raises(ValueError, match=f"train.{name} is 0; it must be at least 1"):
+        TrainConfig(**{name: 0})
