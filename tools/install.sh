@@ -38,9 +38,10 @@ find_python() {
 # Prints "torch==X" and "torchaudio==Y" if both can be imported and computed with, else fails.
 working_torch() {
   "$1" - 2>/dev/null <<'PY'
+from importlib.metadata import version
 import torch, torchaudio
 assert torch.ones(2).sum() == 2 and torchaudio.functional.resample(torch.ones(32), 16000, 8000).shape == (16,)
-print(f"torch=={torch.__version__}\ntorchaudio=={torchaudio.__version__}")
+print(f"torch=={version('torch')}\ntorchaudio=={version('torchaudio')}")  # as pip knows them, not torch.__version__
 PY
 }
 
