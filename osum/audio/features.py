@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers.audio_utils import mel_filter_bank
 
+from osum.audio.augment import SpecAugmentConfig, spec_augment
 from osum.audio.frames import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES, num_mel_frames
 
 DYNAMIC_RANGE = 8.0
@@ -30,10 +34,17 @@ class LogMel(nn.Module):
         self.register_buffer("window", torch.hann_window(WINDOW_SAMPLES), persistent=False)
 
     @torch.no_grad()
-    def forward(self, audio: Tensor, audio_lens: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        audio: Tensor,
+        audio_lens: Tensor,
+        augment: SpecAugmentConfig | None = None,
+        rngs: Sequence[np.random.Generator] = (),
+    ) -> tuple[Tensor, Tensor]:
         """Packed (N,) float32 at 16 kHz in [-1, 1] -> (B, n_mels, T) at 100 Hz, 0 beyond each length; lengths (B,).
 
-        ValueError if an utterance is shorter than one window (400 samples).
+        With `augment` masked, as drawn from one generator an utterance. ValueError if an utterance is shorter than
+        one window (400 samples).
         """
         if int(audio_lens.min()) < WINDOW_SAMPLES:
             raise ValueError(
@@ -47,7 +58,8 @@ class LogMel(nn.Module):
         beyond = torch.arange(log_mel.shape[1], device=audio.device) >= mel_lens[:, None]
         loudest = log_mel.masked_fill(beyond[:, :, None], -torch.inf).amax((1, 2), keepdim=True)
         log_mel = (torch.maximum(log_mel, loudest - DYNAMIC_RANGE) + 4.0) / 4.0
-        return log_mel.masked_fill(beyond[:, :, None], 0.0).transpose(1, 2), mel_lens
+        log_mel = log_mel.masked_fill(beyond[:, :, None], 0.0).transpose(1, 2)
+        return log_mel if augment is None else spec_augment(log_mel, mel_lens, rngs, augment), mel_lens
 
 
 def _reflect_pad(audio: Tensor, audio_lens: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from osum.audio.augment import SpecAugmentConfig, spec_augment
+from osum.audio.augment import SpecAugmentConfig
 from osum.audio.features import LogMel
 from osum.model.adaptor import Adaptor
 from osum.model.attention import Segments
@@ -41,10 +41,7 @@ class SpeechLLM(nn.Module):
         rngs: Sequence[np.random.Generator] = (),
     ) -> Loss:
         """Return the summed losses of a batch; SpecAugment if asked, drawn from one generator an utterance."""
-        mel, mel_lens = self.log_mel(batch.audio, batch.audio_lens)
-        if augment is not None:
-            mel = spec_augment(mel, mel_lens, rngs, augment)
-        frames, frame_packing = self.encoder(mel, mel_lens)
+        frames, frame_packing = self.encoder(*self.log_mel(batch.audio, batch.audio_lens, augment, rngs))
         segments = Packing(batch.segment_lens)
         hidden = self.read(
             self.splice(batch.input_ids, batch.speech_mask, *self.adaptor(frames, frame_packing)), segments

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 from transformers.models.whisper.modeling_whisper import WhisperDecoder
 
-from osum.audio.augment import SpecAugmentConfig, spec_augment
+from osum.audio.augment import SpecAugmentConfig
 from osum.audio.features import LogMel
 from osum.model.attention import IMPLEMENTATION, Segments
 from osum.model.encoder import Encoder
@@ -40,10 +40,7 @@ class MultitaskWhisper(nn.Module):
         rngs: Sequence[np.random.Generator] = (),
     ) -> Loss:
         """Return the summed losses of a batch; SpecAugment if asked, drawn from one generator an utterance."""
-        mel, mel_lens = self.log_mel(batch.audio, batch.audio_lens)
-        if augment is not None:
-            mel = spec_augment(mel, mel_lens, rngs, augment)
-        frames, memory = self.encoder(mel, mel_lens)
+        frames, memory = self.encoder(*self.log_mel(batch.audio, batch.audio_lens, augment, rngs))
         segments = Packing(batch.segment_lens)
         hidden = self.decode(batch.input_ids, segments, frames, memory)
         ctc = None if self.ctc_head is None else ctc_sum(self.ctc_head(frames), memory, batch)
