@@ -119,6 +119,29 @@ def test_an_atomic_write_is_whole_or_absent(tmp_path, monkeypatch):
     assert [p.name for p in path.parent.iterdir()] == ["scores.json"]
 
 
+@pytest.mark.parametrize("number", sorted(outputs.DISK_FULL))
+def test_a_full_disk_is_an_error_with_place_and_remedy(tmp_path, number):
+    message = rf"out: {os.strerror(number)}; free some space or choose another place, then run again$"
+    with pytest.raises(OSError, match=message), output_dir(tmp_path / "out", {}):
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_kill_while_the_old_output_is_deleted_leaves_no_marked_half(tmp_path, monkeypatch, in_place):
+    make(tmp_path / "out", {"a": 1}, in_place=in_place)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            outputs.shutil, "rmtree", lambda folder, **_: os.unlink(folder / "file") or os.kill(os.getpid(), 9)
+        )
+        if (child := os.fork()) == 0:
+            make(tmp_path / "out", {"a": 2}, in_place=in_place, overwrite=True)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+    assert make(tmp_path / "out", {"a": 2}, in_place=in_place)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_digests_depend_on_content_not_on_key_order():
     assert outputs.digest({"a": 1, "b": [2]}) == outputs.digest({"b": [2], "a": 1})
     assert outputs.digest({"a": 1}) != outputs.digest({"a": 2})

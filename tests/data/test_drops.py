@@ -41,6 +41,27 @@ def test_read_is_used_plus_dropped(tmp_path: Path) -> None:
         Drops().check(0.01)
 
 
+def test_a_stage_that_uses_nothing_stops_though_nothing_is_defective() -> None:
+    drops = Drops(read=5)
+    for n in range(5):
+        drops.add("too_short", f"u{n}")
+    with pytest.raises(ValueError, match=r"^none of 5 utterances can be used: too_short \(5: u0, u1, u2, \.\.\.\)$"):
+        drops.check(max_defect_rate=1.0)
+
+
+def test_a_settled_ledger_lies_in_the_output_or_beside_it(tmp_path: Path) -> None:
+    (partial := tmp_path / ".out.1.partial").mkdir()
+    drops = Drops(read=2, used=1)
+    drops.add("unreadable", "u0", defect=True)
+    with pytest.raises(ValueError, match=r"max_defect_rate; all are listed in .*/out\.drops\.json$"):
+        drops.settle(partial, tmp_path / "out", max_defect_rate=0.4)
+    assert json.loads((tmp_path / "out.drops.json").read_text()) == drops.to_json()
+    assert not list(partial.iterdir())
+    drops.settle(partial, tmp_path / "out", max_defect_rate=0.5)
+    assert json.loads((partial / "drops.json").read_text()) == drops.to_json()
+    assert [path.name for path in tmp_path.iterdir()] == [partial.name]
+
+
 def test_merge_adds_a_workers_ledger() -> None:
     ours, theirs = Drops(read=1, used=1), Drops(read=2, used=1)
     theirs.add("empty", "x", defect=True)
