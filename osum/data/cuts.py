@@ -12,12 +12,12 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.supervision import AlignmentItem
 
 from osum import tasks
+from osum.audio.frames import SAMPLE_RATE_HZ
 from osum.data.label_maps import LabelMap, UnknownLabelError, label_sets
 from osum.tasks.srwt import timed_units
 from osum.text.normalize import clean, split_units
 from osum.types import Utterance
 
-SAMPLE_RATE_HZ = 16000
 WORD_TIME_SLACK_S = 0.1
 """Aligners may end the last word this much after the recording; such an end is cut back, seconds."""
 ROUNDING_S = 1e-3

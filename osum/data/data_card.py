@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from osum import tasks
+from osum.audio.frames import SAMPLE_RATE_HZ
 from osum.data.drops import Drops
 from osum.types import Utterance
 
-SAMPLES_PER_HOUR = 16000 * 3600
+SAMPLES_PER_HOUR = SAMPLE_RATE_HZ * 3600
 
 
 @dataclass

@@ -61,8 +61,3 @@ def load_prompts(
     `task_names` defaults to all single tasks. ValueError names the file that is missing or malformed.
     """
     return {name: prompts_of(get(name), prompts_dir) for name in (names() if task_names is None else task_names)}
-
-
-def prompts(task_name: str) -> dict[str, tuple[str, ...]]:
-    """Return osum's own prompts of one task by language."""
-    return load_prompts(None, [task_name])[task_name]

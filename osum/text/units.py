@@ -57,10 +57,6 @@ class CtcUnits:
         """Return the ids of a transcript; tags and punctuation are left out, unknown characters are dropped."""
         return [self.ids[symbol] for symbol in _symbols(text) if symbol in self.ids]
 
-    def num_unknown(self, text: str) -> int:
-        """Return how many characters of a transcript `encode` drops."""
-        return sum(symbol not in self.ids for symbol in _symbols(text))
-
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids from which blanks and repetitions are already removed."""
         return join_units(split_units("".join(self.symbols[n].replace(BOUNDARY, " ") for n in ids)))

@@ -30,7 +30,7 @@ def test_an_existing_tokenizer_is_taken_over(tmp_path: Path) -> None:
 
 def test_training_text_is_targets_and_prompts() -> None:
     texts = set(training_texts(SPOKEN[:1], ["sgc", "ser"], SMALL))
-    assert {"hello 你<male>", tasks.prompts("ser")["zh"][0]} < texts
+    assert {"hello 你<male>", tasks.load_prompts(None, ["ser"])["ser"]["zh"][0]} < texts
     assert not any(text.startswith("hello") and "male" not in text for text in texts)
 
 

@@ -20,9 +20,14 @@ def test_every_task_has_three_prompts_per_language_that_no_other_task_has(folder
 
 
 def test_combined_tasks_are_composed_from_topics() -> None:
-    assert tasks.prompts("sap+sgc")["en"][0] == "Transcribe the speech and tell the age and gender."
-    assert tasks.prompts("ssr+sap+sgc")["zh"][1] == "请写下说话内容，再说明风格、年龄和性别。"
-    assert tasks.prompts("only:ved")["en"][1] == "Name the vocal event and nothing else."
+    assert (
+        tasks.load_prompts(None, ["sap+sgc"])["sap+sgc"]["en"][0]
+        == "Transcribe the speech and tell the age and gender."
+    )
+    assert (
+        tasks.load_prompts(None, ["ssr+sap+sgc"])["ssr+sap+sgc"]["zh"][1] == "请写下说话内容，再说明风格、年龄和性别。"
+    )
+    assert tasks.load_prompts(None, ["only:ved"])["only:ved"]["en"][1] == "Name the vocal event and nothing else."
 
 
 def test_a_file_of_its_own_comes_first(tmp_path: Path) -> None:
