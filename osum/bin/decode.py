@@ -12,6 +12,7 @@ from osum.eval import hypotheses
 from osum.eval.decode import Decoder, rows_of
 from osum.eval.hypotheses import HypothesisSet
 from osum.model.folder import TOKENIZER, load_sulm
+from osum.model.speech_llm import SpeechLLM
 from osum.model.store import average, fill
 from osum.text import tokenizer as text_tokenizer
 from osum.train import checkpoint
@@ -97,13 +98,14 @@ def decode_task(
         logger.warning("decode test_set=%s task=%s: no utterance serves it", test_set, task)
         return
     for seed in [None, cfg.seed] if cfg.swapped and len(rows) > 1 else [None]:
+        dropped_before = drops.num_dropped
         written = decoder.decode(index, task, rows, cfg.max_new_tokens, drops, seed)
         done = HypothesisSet(test_set, task, seed is not None, tuple(written))
-        path = hypotheses.write(out, done, expected=len(written))
+        path = hypotheses.write(out, done, expected=len(rows) - (drops.num_dropped - dropped_before))
         logger.info("decode test_set=%s task=%s utts=%d file=%s", test_set, task, len(written), path.name)
 
 
-def _use_average(model, cfg: DecodeConfig) -> None:  # noqa: ANN001 - SpeechLLM, as load_sulm returns
+def _use_average(model: SpeechLLM, cfg: DecodeConfig) -> None:
     found = checkpoint.existing(cfg.model_dir / "checkpoints")[-cfg.average :]
     if len(found) < cfg.average:
         raise ValueError(f"{cfg.model_dir}: {len(found)} checkpoints, not {cfg.average}; raise train.keep_checkpoints")

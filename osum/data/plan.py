@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from osum.audio.frames import SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from osum.data.examples import Item
 from osum.data.hashing import mix, salt, uniform
 from osum.data.index import Index
@@ -157,7 +157,8 @@ def _usable(
     fits = served & (longest <= cfg.max_tokens)
     unfit = (served & ~fits).sum(axis=0)
     short = samples < WINDOW_SAMPLES
-    over = ~short & served.any(axis=1) & ((samples > cfg.max_audio_s * SAMPLE_RATE_HZ) | ~fits.any(axis=1))
+    max_samples = min(cfg.max_audio_s * SAMPLE_RATE_HZ, MAX_SAMPLES)  # of a pack, and of Whisper's position table
+    over = ~short & served.any(axis=1) & ((samples > max_samples) | ~fits.any(axis=1))
     dropped = {
         "too_long": np.flatnonzero(over),
         "too_short": np.flatnonzero(short),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from osum import log, tasks
+from osum.audio.frames import MAX_SAMPLES, WINDOW_SAMPLES
 from osum.data.collate import collate_prefixes
 from osum.data.drops import Drops
 from osum.data.examples import Dropped, Item, Prompts, make_example
@@ -50,7 +52,8 @@ class Decoder:
     ) -> list[Hypothesis]:
         """Return hypotheses in the order of `rows`; with `swap_seed` each is made from another row's audio.
 
-        Damaged utterances are left out and counted in `drops`.
+        Damaged utterances, and those shorter than a window or longer than Whisper's 30 s, are left out and counted in
+        `drops`.
         """
         heard = list(rows) if swap_seed is None else _swapped(rows, swap_seed, task)
         longest_first = sorted(range(len(rows)), key=lambda i: -int(index.rows[heard[i]]["num_samples"]))
@@ -79,6 +82,9 @@ class Decoder:
         if isinstance(made, Dropped):
             drops.add(made.reason.split(":")[0], made.key, defect=True)
             return None
+        if not WINDOW_SAMPLES <= len(made.audio) <= MAX_SAMPLES:
+            drops.add("too_short" if len(made.audio) < WINDOW_SAMPLES else "too_long", made.key)
+            return None
         drops.used += 1
         return made
 
@@ -101,24 +107,21 @@ class Decoder:
 
 def rows_of(index: Index, task: str, max_utts: int | None) -> list[int]:
     """Return the rows that serve a task, at most so many, spread evenly over the set."""
-    wanted = tasks.get(task)
-    in_index = task in index.header.tasks
-    served = [
-        row
-        for row, utterance in _utterances(index)
-        if (task in utterance.tasks if in_index else wanted.target(utterance) is not None)
-    ]
+    if task in index.header.tasks:
+        bit = np.uint64(1 << index.header.tasks.index(task))
+        served = np.flatnonzero(index.rows["tasks"] & bit).tolist()
+    else:
+        served = [row for row in range(len(index)) if _serves(index, row, tasks.get(task))]
     if max_utts is None or len(served) <= max_utts:
         return served
     return [served[i * len(served) // max_utts] for i in range(max_utts)]
 
 
-def _utterances(index: Index) -> Iterator[tuple[int, Utterance]]:
-    for row in range(len(index)):
-        try:
-            yield row, index.utterance(row)
-        except ValueError:
-            continue  # counted where the row is decoded in tasks that the index knows
+def _serves(index: Index, row: int, task: tasks.Task) -> bool:
+    try:
+        return task.target(index.utterance(row)) is not None
+    except ValueError:
+        return True  # damaged: decoding will drop and count it
 
 
 def _swapped(rows: Sequence[int], seed: int, task: str) -> list[int]:

@@ -15,17 +15,16 @@ def literal_loss(collate, weights):
     return token_loss(logits, nn.Identity(), batch, Packing(torch.tensor([3, 2])))
 
 
-def test_nll_literal(collate):
-    loss = literal_loss(collate, weights=None)
+def test_token_loss_literal(collate):
+    labels, weights = torch.tensor([-100, 1, 0, -100, 1]), torch.tensor([9.0, 1.0, 3.0, 9.0, 1.0])
+    batch = replace(collate([0]), labels=labels, weights=weights)
+    logits = torch.tensor([[9.0, 9.0], [0.0, math.log(3.0)], [0.0, math.log(3.0)], [9.0, 9.0], [0.0, 0.0]])
+    loss = token_loss(logits, nn.Identity(), batch, Packing(torch.tensor([3, 2])))
     torch.testing.assert_close(loss.nll, torch.tensor([math.log(4 / 3) + math.log(4), math.log(2)]))
-    assert loss.num_tokens.tolist() == [2, 1] and loss.num_correct.tolist() == [1, 0]
-    torch.testing.assert_close(loss.weighted_nll, loss.nll.sum())
-
-
-def test_weights_change_what_is_minimised_and_nothing_else(collate):
-    loss = literal_loss(collate, weights=torch.tensor([1.0, 2.0, 1.0, 1.0, 5.0]))
-    torch.testing.assert_close(loss.weighted_nll, torch.tensor(2 * math.log(4 / 3) + math.log(4) + 5 * math.log(2)))
-    torch.testing.assert_close(loss.nll, literal_loss(collate, weights=None).nll)
+    torch.testing.assert_close(loss.weighted_nll, torch.tensor(math.log(4 / 3) + 3 * math.log(4) + math.log(2)))
+    assert loss.num_tokens.tolist() == [2, 1] and loss.num_correct.tolist() == [1, 0] and loss.ctc == 0
+    unweighted = token_loss(logits, nn.Identity(), replace(batch, weights=None), Packing(torch.tensor([3, 2])))
+    torch.testing.assert_close(unweighted.weighted_nll, loss.nll.sum())
 
 
 def uniform_ctc(collate, labels, lens, num_frames):

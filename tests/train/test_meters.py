@@ -26,7 +26,8 @@ def batch(tasks, seconds, ctc_lens):
 
 
 def loss(nll, tokens, correct, ctc):
-    return Loss(torch.tensor(nll), torch.tensor(0.0), torch.tensor(tokens), torch.tensor(ctc), torch.tensor(correct))
+    tensor = torch.tensor
+    return Loss(tensor(nll), tensor(tokens), tensor(ctc), tensor(correct), weighted_nll=tensor(nll).sum())
 
 
 def test_means_are_over_tokens_and_not_over_batches():
