@@ -15,6 +15,8 @@ HOP_SAMPLES = 160
 WINDOW_SAMPLES = 400
 MAX_ENCODER_FRAMES = 1500
 """Rows of Whisper's position table: 30 s at 50 Hz."""
+MAX_SAMPLES = MAX_ENCODER_FRAMES * 2 * HOP_SAMPLES
+"""The longest utterance that Whisper can hear: 30 s."""
 
 
 def _half(lens: Lens) -> Lens:

@@ -133,3 +133,11 @@ def test_evaluation_takes_every_pair_once_longest_first(table):
 def test_sizes_must_be_positive(field):
     with pytest.raises(ValueError, match=f"plan.{field} is 0"):
         PlanConfig(**{field: 0})
+
+
+def test_what_whispers_positions_can_not_hold_is_left_out(make_index, toy, task_objects, prompts, tokenizer):
+    index = make_index([replace(u, num_samples=n) for u, n in zip(toy(2), (480_000, 480_001), strict=True)])
+    lens = lengths.build(index, task_objects, prompts, SulmTemplate(tokenizer))
+    planned = plan(index, lens, PlanConfig(max_audio_s=60.0, max_tokens=4000), seed=1, epoch=0)
+    assert [index.key(int(r)) for r in planned.dropped["too_long"]] == ["corpus/u001"]
+    assert [index.key(i.row) for i in items(planned)] == ["corpus/u000"]
