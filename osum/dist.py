@@ -56,4 +56,3 @@ def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
     if td.is_initialized():
         td.all_reduce(values)
     return values
-

@@ -10,10 +10,13 @@ VARIANTS = {
     ("train", "male"): {
         "m1": 98, "m2": 100, "m3": 104, "m5": 103, "m7": 108,
         "Alex": 104, "max": 107, "travis": 107, "Andy": 98, "adam": 100,
+        "Denis": 98, "Gene": 94, "Lee": 95, "Mario": 109, "Michael": 107, "Mike": 90, "RicishayMax": 103,
+        "benjamin": 101, "boris": 101, "norbert": 102, "pablo": 113, "paul": 85, "pedro": 103, "robert": 98,
     },
     ("train", "female"): {
         "f1": 177, "f2": 192, "f3": 206, "f5": 202, "belinda": 227,
         "Alicia": 248, "steph": 182, "shelby": 175, "steph2": 182, "grandma": 199,
+        "Andrea": 242, "steph3": 183,
     },
     ("dev", "male"): {"edward": 101, "john": 103},
     ("dev", "female"): {"linda": 226, "aunty": 174},
@@ -23,7 +26,7 @@ VARIANTS = {
 """espeak-ng voice variants per (split, gender), with the mean pitch in Hz that each has at the default settings."""
 
 AGES = ("child", "adult", "old")
-_VOICES_PER_VARIANT = {"train": 6, "dev": 1, "test": 1}
+_VOICES_PER_GENDER_AND_AGE = {"train": 60, "dev": 2, "test": 2}
 _TRACT = {
     ("male", "child"): (1.36, 1.44),
     ("male", "adult"): (0.92, 1.0),
@@ -71,13 +74,14 @@ class Voice:
 def make_voices(split: str, seed: int) -> list[Voice]:
     """Return the voices of a split (train 360, dev 12, test 12), balanced over gender and age."""
     voices = []
-    for number in range(_VOICES_PER_VARIANT[split]):
+    for number in range(_VOICES_PER_GENDER_AND_AGE[split]):
         for gender in ("female", "male"):
-            for variant, variant_f0_hz in VARIANTS[split, gender].items():
-                for age in AGES:
-                    name = f"mini-{split}-{variant.lower()}-{age}{number}"
-                    rng = rng_for(seed, "voice", name)
-                    voices.append(_make_voice(name, gender, age, variant, variant_f0_hz, rng))
+            variants = list(VARIANTS[split, gender].items())
+            variant, variant_f0_hz = variants[number % len(variants)]
+            for age in AGES:
+                name = f"mini-{split}-{variant.lower()}-{age}{number // len(variants)}"
+                rng = rng_for(seed, "voice", name)
+                voices.append(_make_voice(name, gender, age, variant, variant_f0_hz, rng))
     return voices
 
 
