@@ -85,8 +85,7 @@ def run(cfg: DecodeConfig, out: Path) -> None:
             index = Index.open(cfg.shards_dir / test_set)
             for task in names:
                 decode_task(cfg, out, decoder, index, test_set, task, drops)
-    drops.check(cfg.max_defect_rate)
-    drops.save(out / "drops.json")
+    drops.settle(out, cfg.out_dir, cfg.max_defect_rate)
 
 
 def decode_task(
