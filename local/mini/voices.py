@@ -10,13 +10,12 @@ VARIANTS = {
     ("train", "male"): {
         "m1": 98, "m2": 100, "m3": 104, "m5": 103, "m7": 108,
         "Alex": 104, "max": 107, "travis": 107, "Andy": 98, "adam": 100,
-        "Denis": 98, "Gene": 94, "Lee": 95, "Mario": 109, "Michael": 107, "Mike": 90, "RicishayMax": 103,
-        "benjamin": 101, "boris": 101, "norbert": 102, "pablo": 113, "paul": 85, "pedro": 103, "robert": 98,
+        "Gene": 94, "Lee": 95, "Mario": 109, "Mike": 90, "RicishayMax": 103, "norbert": 102, "pedro": 103,
     },
     ("train", "female"): {
         "f1": 177, "f2": 192, "f3": 206, "f5": 202, "belinda": 227,
         "Alicia": 248, "steph": 182, "shelby": 175, "steph2": 182, "grandma": 199,
-        "Andrea": 242, "steph3": 183,
+        "Andrea": 242,
     },
     ("dev", "male"): {"edward": 101, "john": 103},
     ("dev", "female"): {"linda": 226, "aunty": 174},
