@@ -7,4 +7,5 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 # shellcheck source=../egs/osum/path.sh
 . egs/osum/path.sh
 
-exec python -m pytest --numprocesses "${PYTEST_WORKERS:-2}" --dist loadgroup "$@"
+# loadfile: the tests of one file run in one process, so that those of the recipe share one run of it.
+exec python -m pytest --numprocesses "${PYTEST_WORKERS:-2}" --dist loadfile "$@"

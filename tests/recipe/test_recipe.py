@@ -12,8 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytestmark = pytest.mark.xdist_group("recipe")  # the tests share one run
-
 TASKS = ("asr", "srwt", "ved", "ser", "ssr", "sgc", "sap", "sttc")
 SCORES = ("n", "wer", "accuracy", "macro_f1", "uar", "majority", "chance", "aas_ms", "coverage", "exact")
 OUTPUTS = {
