@@ -16,7 +16,7 @@ EVENT_ONLY_SHARE = 0.025
 QUESTION_SHARE = 0.2
 STYLE_SHARE = 0.5
 """The rest, 0.275, are plain sentences, all with an emotion."""
-STYLE_WITH_EMOTION_SHARE = 0.6
+STYLE_WITH_EMOTION_SHARE = 0.4
 EVENT_SHARE = 0.2
 CLOSED_SHARE = 0.6
 """Of the questions."""
