@@ -3,7 +3,7 @@ r"""Stage 1: manifests -> cuts with canonical labels, tasks and splits; tokenize
 Alone and on a few utterances, in egs/osum:
 
     python -m osum.bin.annotate --config conf/mini/annotate.yaml --manifests_dir data/mini/manifests \
-      --out_dir /tmp/cuts --max_cuts 20
+      --out_dir exp/debug/cuts --max_cuts 20
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@ r"""Stage 2: cuts to WeNet-readable shards with an index.
 
 Alone and with everything in one tar per split, in egs/osum:
 
-    python -m osum.bin.shard --config conf/mini/shard.yaml --out_dir /tmp/shards --num_shards 1
+    python -m osum.bin.shard --config conf/mini/shard.yaml --out_dir exp/debug/shards --num_shards 1
 """
 
 from __future__ import annotations
