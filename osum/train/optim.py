@@ -47,7 +47,7 @@ class Optimizer:
     """AdamW, with Muon beside it for hidden weight matrices if asked.
 
     Muon (K. Jordan et al., 2024; torch.optim.Muon) orthogonalises the momentum of a matrix. Small models that start
-    from random weights need a third of the steps with it; fine-tuning keeps to the paper's AdamW.
+    from random weights learn in fewer steps with it; fine-tuning keeps to the paper's AdamW.
     """
 
     def __init__(self, model: nn.Module, cfg: OptimConfig) -> None:
