@@ -122,8 +122,7 @@ def shards_dir(tmp_path_factory):
 def sulm_record(bpe):
     """How to build a speech-understanding language model of some 50,000 parameters."""
     from osum import tasks
-    from osum.model.adaptor import AdaptorConfig
-    from osum.model.build import LlmSizes, SpeechLlmConfig, WhisperSizes
+    from osum.model.configs import AdaptorConfig, LlmSizes, SpeechLlmConfig, WhisperSizes
     from osum.model.folder import SulmRecord
 
     # Large initial weights: with small ones all logits are nearly equal, and tests of equality prove little.

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from osum import config, log, outputs, tasks
-from osum.data.annotation import Annotator, FilterConfig
+from osum.data.annotation import Annotator
+from osum.data.configs import FilterConfig, TokenizerConfig
 from osum.data.cuts import utterance
 from osum.data.data_card import DataCard
 from osum.data.drops import Drops
 from osum.data.manifests import RECORDINGS, SUPERVISIONS, find_corpora
 from osum.data.splits import SPLITS, SplitConfig
-from osum.data.vocabulary import TokenizerConfig, write_vocabulary
+from osum.data.vocabulary import write_vocabulary
 from osum.types import Utterance
 
 logger = log.get(__name__)

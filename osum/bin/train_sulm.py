@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 from osum import config, dist, log, outputs
-from osum.model.build import SpeechLlmConfig, WhisperSizes
+from osum.model.configs import SpeechLlmConfig, WhisperSizes
 from osum.model.folder import SulmRecord, load_whisper, save_sulm
 from osum.model.speech_llm import SpeechLLM
 from osum.text.template import SulmTemplate
 from osum.train import provenance
-from osum.train.corpus import Corpus, CorpusConfig, load_units, open_tokenizer
-from osum.train.trainer import TrainConfig, Trainer
+from osum.train.configs import CorpusConfig, TrainConfig
+from osum.train.corpus import Corpus, load_units, open_tokenizer
+from osum.train.trainer import Trainer
 
 
 @dataclass

@@ -9,12 +9,13 @@ import torch
 from transformers import WhisperConfig
 
 from osum import config, dist, log, outputs, tasks
-from osum.model.build import WhisperSizes
+from osum.model.configs import WhisperSizes
 from osum.model.folder import WhisperRecord, save_whisper
 from osum.text.template import WhisperTemplate
 from osum.train import provenance
-from osum.train.corpus import Corpus, CorpusConfig, load_units, open_tokenizer
-from osum.train.trainer import TrainConfig, Trainer
+from osum.train.configs import CorpusConfig, TrainConfig
+from osum.train.corpus import Corpus, load_units, open_tokenizer
+from osum.train.trainer import Trainer
 
 
 @dataclass

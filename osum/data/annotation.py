@@ -10,28 +10,12 @@ from pathlib import Path
 from lhotse import MonoCut
 
 from osum.data import cuts, splits
+from osum.data.configs import FilterConfig
 from osum.data.cuts import Unusable
 from osum.data.drops import Drops
 from osum.data.label_maps import LabelMap
 from osum.data.manifests import Entry, read_corpus
 from osum.data.shards import check_key
-
-
-@dataclass
-class FilterConfig:
-    """Which utterances are wanted, and how their text is written."""
-
-    min_duration_s: float = 0.1
-    """Shorter utterances are left out, seconds."""
-    max_duration_s: float = 30.0
-    """Longer utterances are left out, seconds."""
-    strip_punctuation: bool = False
-    """Take punctuation out of transcripts and answers."""
-
-    def __post_init__(self) -> None:
-        """ValueError unless the duration limits leave something."""
-        if not 0 <= self.min_duration_s < self.max_duration_s:
-            raise ValueError("filters: 0 <= min_duration_s < max_duration_s must hold")
 
 
 @dataclass

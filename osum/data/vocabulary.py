@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from osum import log, tasks
+from osum.data.configs import TokenizerConfig
 from osum.text import tokenizer as tokenizers
 from osum.text.units import CtcUnits
 from osum.types import Utterance
@@ -17,20 +17,6 @@ PROMPT_COUNT = 100
 UNITS_FILE = "units.txt"
 
 logger = log.get(__name__)
-
-
-@dataclass
-class TokenizerConfig:
-    """The text tokenizer: trained here, or that of an existing language model."""
-
-    path: str | None = None
-    """Folder or hub name of a tokenizer to take over (Qwen2's, for example); null: train one."""
-    vocab_size: int = 2000
-    """Entries of the trained tokenizer, special tokens and bytes included."""
-    max_time_s: float = 30.0
-    """Time marks up to here are one token each in the trained tokenizer, seconds."""
-    prompts_dir: Path | None = None
-    """Prompts to train on; null: osum's own."""
 
 
 def write_vocabulary(

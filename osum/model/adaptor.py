@@ -6,7 +6,6 @@ Letters: E = total encoder frames at 50 Hz, S = total speech embeddings at 12.5 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +13,8 @@ from torch.nn.functional import gelu, pad
 
 from osum.audio.frames import MAX_ENCODER_FRAMES, num_adaptor_frames
 from osum.model.attention import attend
+from osum.model.configs import AdaptorConfig
 from osum.model.packing import Packing
-
-
-@dataclass
-class AdaptorConfig:
-    """Sizes of the adaptor; the defaults are the paper's."""
-
-    num_layers: int = 4
-    """Transformer layers after the convolutions."""
-    num_heads: int = 4
-    """Attention heads of each layer."""
-    ffn_dim: int = 2560
-    """Inner width of the feed-forward (ReLU)."""
-    dropout: float = 0.1
-    """Dropout after attention, feed-forward and positions."""
 
 
 class CausalConv(nn.Module):

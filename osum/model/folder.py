@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osum import config
-from osum.model.build import SpeechLlmConfig, WhisperSizes, build_encoder, build_speech_llm, build_whisper
+from osum.model.build import build_encoder, build_speech_llm, build_whisper
+from osum.model.configs import SpeechLlmConfig, WhisperSizes
 from osum.model.speech_llm import SpeechLLM
 from osum.model.store import load_parameters, parameters_of, save_parameters
 from osum.model.whisper import MultitaskWhisper

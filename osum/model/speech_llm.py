@@ -16,6 +16,7 @@ from osum.audio.features import LogMel
 from osum.model.adaptor import Adaptor
 from osum.model.attention import Segments
 from osum.model.encoder import Encoder
+from osum.model.kv_cache import KvCache
 from osum.model.losses import Loss, ctc_sum, token_loss
 from osum.model.packing import Packing
 from osum.types import Batch
@@ -60,14 +61,18 @@ class SpeechLLM(nn.Module):
         embedded = self.llm.get_input_embeddings()(input_ids.masked_fill(speech_mask, 0))
         return embedded.index_copy(0, speech_mask.nonzero().squeeze(1), framed.to(embedded.dtype))
 
-    def read(self, embeddings: Tensor, segments: Packing) -> Tensor:
-        """Run the LLM over packed (L, H) embeddings; positions start at 0 in every segment. -> (L, H)."""
+    def read(self, embeddings: Tensor, segments: Packing, cache: KvCache | None = None) -> Tensor:
+        """Run the LLM over packed (L, H) embeddings; positions start at 0 in every segment. -> (L, H).
+
+        A `cache` is given the keys and values, for what is to follow the segments.
+        """
         return self.llm.model(
             inputs_embeds=embeddings[None],
             # A mapping keeps transformers from building (L, L) masks of its own.
             attention_mask={"full_attention": None},
             position_ids=segments.positions[None],
-            use_cache=False,
+            past_key_values=cache,
+            use_cache=cache is not None,
             segments=Segments(segments),
         ).last_hidden_state[0]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,26 +12,11 @@ from osum import dist, tasks
 from osum.data import lengths
 from osum.data.index import Index
 from osum.data.loader import LoadedPack, PackDataset, TrainLoader, eval_batches
-from osum.data.plan import PlanConfig, plan_eval
+from osum.data.plan import plan_eval
 from osum.text import tokenizer as text_tokenizer
 from osum.text.template import Template
 from osum.text.units import CtcUnits
-
-
-@dataclass
-class CorpusConfig:
-    """What is trained on, and how it is batched."""
-
-    tasks: list[str] = field(default_factory=lambda: list(tasks.names()))
-    """Tasks to train: single (`ser`), combined (`sap+sgc`), tag-only (`only:ved`)."""
-    prompts_dir: Path | None = None
-    """Folder of prompts; null for osum's own."""
-    plan: PlanConfig = field(default_factory=PlanConfig)
-    """Mixing and packing."""
-    max_valid_utts: int = 500
-    """Utterances of the dev set that validation uses, spread evenly."""
-    num_workers: int = 0
-    """Loader processes per rank; their number changes no result."""
+from osum.train.configs import CorpusConfig
 
 
 def load_units(tokenizer_dir: Path) -> CtcUnits:

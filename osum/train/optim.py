@@ -5,42 +5,12 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-
-@dataclass
-class OptimConfig:
-    """AdamW with warm-up; the defaults are the original's."""
-
-    lr: float = 5e-5
-    """Peak learning rate."""
-    betas: tuple[float, float] = (0.9, 0.99)
-    """Decay rates of Adam's two moments."""
-    weight_decay: float = 0.01
-    """Decoupled weight decay of matrices; norms and biases have none."""
-    max_grad_norm: float = 5.0
-    """Gradients are scaled down to this norm."""
-    warmup_steps: int = 8000
-    """Steps of linear warm-up."""
-    schedule: Literal["inverse_sqrt", "cosine"] = "inverse_sqrt"
-    """After warm-up: step^-0.5 (WeNet's warmuplr), or a cosine to `final_lr_share` at the last step."""
-    final_lr_share: float = 0.02
-    """Where the cosine ends, as a share of the peak."""
-    muon_lr: float | None = None
-    """Peak learning rate of Muon on hidden weight matrices (AdamW keeps the rest); null trains all with AdamW."""
-    lr_scales: dict[str, float] = field(default_factory=dict)
-    """Regular expression over parameter names -> factor on the learning rate; the first match counts."""
-
-    def __post_init__(self) -> None:
-        """Check ranges. ValueError naming the field."""
-        positive = {"lr": self.lr, "muon_lr": self.muon_lr or 1.0, "max_grad_norm": self.max_grad_norm}
-        for name, value in {**positive, "warmup_steps": self.warmup_steps}.items():
-            if value <= 0:
-                raise ValueError(f"optim.{name} is {value}; it must be positive")
+from osum.train.configs import OptimConfig
 
 
 class Optimizer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,49 +11,17 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from osum import dist, log
-from osum.audio.augment import SpecAugmentConfig
 from osum.data.loader import LoadedPack, Step, TrainLoader
 from osum.model.losses import Loss
 from osum.rng import rng_for
 from osum.text.template import IGNORED
 from osum.train import checkpoint
+from osum.train.configs import TrainConfig
 from osum.train.meters import Meter, MetricsFile, joined
-from osum.train.optim import OptimConfig, Optimizer, lr_share
+from osum.train.optim import Optimizer, lr_share
 from osum.types import Batch
 
 logger = log.get(__name__)
-
-
-@dataclass
-class TrainConfig:
-    """How a model is trained."""
-
-    max_steps: int = 100_000
-    """Optimizer steps in all."""
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    """AdamW and its schedule."""
-    ctc_weight: float = 0.0
-    """Weight of the auxiliary CTC loss (nats a unit) beside the token loss (nats a token); 0 builds no CTC head."""
-    tag_weight: float = 1.0
-    """Weight in the token loss of what follows the transcript (tags, answers); 1 is the paper's."""
-    spec_augment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
-    """Masks on the features; null for none."""
-    seed: int = 777
-    """Of everything that is drawn."""
-    log_every: int = 50
-    """Steps between two lines of metrics."""
-    valid_every: int = 2000
-    """Steps between two validations."""
-    save_every: int = 1000
-    """Steps between two checkpoints."""
-    keep_checkpoints: int = 2
-    """How many of the last checkpoints stay on disk; > 0."""
-
-    def __post_init__(self) -> None:
-        """Check ranges. ValueError naming the field."""
-        for name in ("max_steps", "log_every", "valid_every", "save_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1")
 
 
 class Trainer:

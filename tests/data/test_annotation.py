@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from osum.data.annotation import Annotator, FilterConfig
+from osum.data.annotation import Annotator
+from osum.data.configs import FilterConfig
 from osum.data.splits import SplitConfig
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from osum import tasks
-from osum.data.vocabulary import TokenizerConfig, reserved, training_texts, write_vocabulary
+from osum.data.configs import TokenizerConfig
+from osum.data.vocabulary import reserved, training_texts, write_vocabulary
 from osum.text import tokenizer as tokenizers
 from osum.text.units import CtcUnits
 from osum.types import Utterance

@@ -1,6 +1,7 @@
 import torch
 
-from osum.model.adaptor import Adaptor, AdaptorConfig, CausalConv, sinusoids
+from osum.model.adaptor import Adaptor, CausalConv, sinusoids
+from osum.model.configs import AdaptorConfig
 from osum.model.packing import Packing
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import WhisperConfig, WhisperModel
 
-from osum.model.build import LlmSizes, LoraConfig, WhisperSizes, build_encoder, build_speech_llm, build_whisper, freeze
+from osum.model.build import build_encoder, build_speech_llm, build_whisper, freeze
+from osum.model.configs import LlmSizes, LoraConfig, WhisperSizes
 from osum.model.generate import generate
 
 LORA = LoraConfig(rank=2, alpha=8)

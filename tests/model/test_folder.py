@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from osum.model.build import LlmSizes, LoraConfig, WhisperSizes
+from osum.model.configs import LlmSizes, LoraConfig, WhisperSizes
 from osum.model.folder import WhisperRecord, load_sulm, load_whisper, save_sulm, save_whisper
 from osum.model.generate import generate
 

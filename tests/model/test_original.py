@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
-from osum.model.adaptor import AdaptorConfig
-from osum.model.build import LlmSizes, LoraConfig, SpeechLlmConfig, WhisperSizes, build_encoder, build_speech_llm
+from osum.model.build import build_encoder, build_speech_llm
+from osum.model.configs import AdaptorConfig, LlmSizes, LoraConfig, SpeechLlmConfig, WhisperSizes
 from osum.model.generate import extend
 from osum.model.packing import Packing
 from osum.model.store import fill

@@ -2,7 +2,8 @@ import pytest
 import torch
 from transformers import WhisperModel
 
-from osum.model.build import WhisperSizes, _whisper_config, build_whisper
+from osum.model.build import _whisper_config, build_whisper
+from osum.model.configs import WhisperSizes
 from osum.model.packing import Packing
 
 SIZES = WhisperSizes(d_model=16, encoder_layers=2, decoder_layers=2, num_heads=2, ffn_dim=32, init_std=0.2)

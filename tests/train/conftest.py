@@ -11,9 +11,9 @@ import torch
 from osum.data.plan import PlanConfig
 from osum.dist import World
 from osum.text.template import SulmTemplate
-from osum.train.corpus import Corpus, CorpusConfig, load_units
-from osum.train.optim import OptimConfig
-from osum.train.trainer import TrainConfig, Trainer
+from osum.train.configs import CorpusConfig, OptimConfig, TrainConfig
+from osum.train.corpus import Corpus, load_units
+from osum.train.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from osum.train import checkpoint
-from osum.train.optim import OptimConfig, Optimizer
+from osum.train.configs import OptimConfig
+from osum.train.optim import Optimizer
 
 CFG = OptimConfig(lr=0.1, muon_lr=0.1, warmup_steps=1)
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from osum.train.optim import OptimConfig, Optimizer, lr_share
+from osum.train.configs import OptimConfig
+from osum.train.optim import Optimizer, lr_share
 
 
 def groups(model, **options):

@@ -7,9 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from osum.train import checkpoint
+from osum.train.configs import OptimConfig, TrainConfig
 from osum.train.meters import Meter
-from osum.train.optim import OptimConfig
-from osum.train.trainer import TrainConfig
 
 FAST = OptimConfig(lr=1e-2, muon_lr=1e-2, warmup_steps=1, schedule="cosine")
 TIMES = {"wall_s", "eta_s", "audio_s_per_s"}

@@ -1,0 +1,95 @@
+"""What models consist of. Nothing here needs torch, so that a stage can read its options without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class WhisperSizes:
+    """Whisper, from a folder or of given sizes."""
+
+    path: str | None = None
+    """Hugging Face folder or hub name to start from; null starts from random weights of the sizes below."""
+    d_model: int = 128
+    """Width of encoder and decoder."""
+    encoder_layers: int = 3
+    """Transformer layers of the encoder."""
+    decoder_layers: int = 2
+    """Transformer layers of the decoder."""
+    num_heads: int = 4
+    """Attention heads everywhere."""
+    ffn_dim: int = 512
+    """Inner width of the feed-forward blocks."""
+    n_mels: int = 80
+    """Mel bins: 80, or 128 for large-v3."""
+    dropout: float = 0.1
+    """Dropout on hidden states."""
+    init_std: float = 0.02
+    """Standard deviation of random weights."""
+
+
+@dataclass
+class AdaptorConfig:
+    """Sizes of the adaptor; the defaults are the paper's."""
+
+    num_layers: int = 4
+    """Transformer layers after the convolutions."""
+    num_heads: int = 4
+    """Attention heads of each layer."""
+    ffn_dim: int = 2560
+    """Inner width of the feed-forward (ReLU)."""
+    dropout: float = 0.1
+    """Dropout after attention, feed-forward and positions."""
+
+
+@dataclass
+class LlmSizes:
+    """The Qwen2 language model, from a folder or of given sizes."""
+
+    path: str | None = None
+    """Hugging Face folder or hub name to start from; null starts from random weights of the sizes below."""
+    hidden_size: int = 128
+    """Width."""
+    num_layers: int = 3
+    """Transformer layers."""
+    num_heads: int = 4
+    """Query heads."""
+    num_kv_heads: int = 2
+    """Key and value heads."""
+    ffn_dim: int = 384
+    """Inner width of the feed-forward (SwiGLU)."""
+    init_std: float = 0.02
+    """Standard deviation of random weights."""
+    attention_dropout: float = 0.0
+    """Dropout on attention weights."""
+
+
+@dataclass
+class LoraConfig:
+    """Low-rank adaptation of the LLM (arXiv 2106.09685); the defaults are the paper's."""
+
+    rank: int = 8
+    """Rank r."""
+    alpha: int = 32
+    """The update is scaled by alpha / r."""
+    dropout: float = 0.1
+    """Dropout before the update."""
+    targets: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"]
+    )
+    """Names of the linear layers that get one."""
+
+
+@dataclass
+class SpeechLlmConfig:
+    """What a SULM consists of."""
+
+    adaptor: AdaptorConfig = field(default_factory=AdaptorConfig)
+    """Between encoder and LLM."""
+    llm: LlmSizes = field(default_factory=LlmSizes)
+    """The language model."""
+    lora: LoraConfig | None = None
+    """LoRA on the LLM; null leaves the LLM as it is."""
+    freeze: list[str] = field(default_factory=list)
+    """Regular expressions over parameter names: what one matches is not trained; one without a match is an error."""

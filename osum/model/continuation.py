@@ -1,0 +1,45 @@
+"""What follows packed prefixes: the LLM's state while it writes, one token for every row at a time.
+
+Letters: B rows, L packed positions of all prefixes, H the LLM's width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from osum.model.kv_cache import KvCache
+from osum.model.packing import Packing
+from osum.model.speech_llm import SpeechLLM
+
+
+class Continuation:
+    """Rows that go on from the segments of packed (L, H) embeddings; `logits` (B, V) are those of the next token.
+
+    The prefixes are read packed, exactly as in training. Rows can be left out, repeated or reordered at any time.
+    """
+
+    def __init__(self, model: SpeechLLM, embedded: Tensor, segments: Packing) -> None:
+        self._llm = model.llm
+        self._cache = KvCache(segments)
+        self._next_positions = segments.lens.clone()
+        hidden = model.read(embedded, segments, self._cache)
+        self.logits: Tensor = self._llm.lm_head(hidden[segments.lens.cumsum(0) - 1])
+
+    def feed(self, token_ids: Tensor) -> None:
+        """Append one token (B,) to every row."""
+        mask = self._cache.add_column()
+        hidden = self._llm.model(
+            inputs_embeds=self._llm.get_input_embeddings()(token_ids)[:, None],
+            attention_mask={"full_attention": mask},
+            position_ids=self._next_positions[:, None],
+            past_key_values=self._cache,
+            use_cache=True,
+        ).last_hidden_state[:, 0]
+        self._next_positions = self._next_positions + 1
+        self.logits = self._llm.lm_head(hidden)
+
+    def select(self, rows: Tensor) -> None:
+        """Go on with these rows (B',) only, in this order; a row may come several times."""
+        self._cache.select(rows)
+        self._next_positions = self._next_positions[rows]
+        self.logits = self.logits[rows]

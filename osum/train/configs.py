@@ -1,0 +1,90 @@
+"""How models are trained, and on what. Nothing here needs torch, so that a stage can read its options without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from osum import tasks
+from osum.audio.augment import SpecAugmentConfig
+from osum.data.plan import PlanConfig
+
+
+@dataclass
+class OptimConfig:
+    """AdamW with warm-up; the defaults are the original's."""
+
+    lr: float = 5e-5
+    """Peak learning rate."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Decay rates of Adam's two moments."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay of matrices; norms and biases have none."""
+    max_grad_norm: float = 5.0
+    """Gradients are scaled down to this norm."""
+    warmup_steps: int = 8000
+    """Steps of linear warm-up."""
+    schedule: Literal["inverse_sqrt", "cosine"] = "inverse_sqrt"
+    """After warm-up: step^-0.5 (WeNet's warmuplr), or a cosine to `final_lr_share` at the last step."""
+    final_lr_share: float = 0.02
+    """Where the cosine ends, as a share of the peak."""
+    muon_lr: float | None = None
+    """Peak learning rate of Muon on hidden weight matrices (AdamW keeps the rest); null trains all with AdamW."""
+    lr_scales: dict[str, float] = field(default_factory=dict)
+    """Regular expression over parameter names -> factor on the learning rate; the first match counts."""
+
+    def __post_init__(self) -> None:
+        """Check ranges. ValueError naming the field."""
+        positive = {"lr": self.lr, "muon_lr": self.muon_lr or 1.0, "max_grad_norm": self.max_grad_norm}
+        for name, value in {**positive, "warmup_steps": self.warmup_steps}.items():
+            if value <= 0:
+                raise ValueError(f"optim.{name} is {value}; it must be positive")
+
+
+@dataclass
+class TrainConfig:
+    """How a model is trained."""
+
+    max_steps: int = 100_000
+    """Optimizer steps in all."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """AdamW and its schedule."""
+    ctc_weight: float = 0.0
+    """Weight of the auxiliary CTC loss (nats a unit) beside the token loss (nats a token); 0 builds no CTC head."""
+    tag_weight: float = 1.0
+    """Weight in the token loss of what follows the transcript (tags, answers); 1 is the paper's."""
+    spec_augment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
+    """Masks on the features; null for none."""
+    seed: int = 777
+    """Of everything that is drawn."""
+    log_every: int = 50
+    """Steps between two lines of metrics."""
+    valid_every: int = 2000
+    """Steps between two validations."""
+    save_every: int = 1000
+    """Steps between two checkpoints."""
+    keep_checkpoints: int = 2
+    """How many of the last checkpoints stay on disk; > 0."""
+
+    def __post_init__(self) -> None:
+        """Check ranges. ValueError naming the field."""
+        for name in ("max_steps", "log_every", "valid_every", "save_every", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1")
+
+
+@dataclass
+class CorpusConfig:
+    """What is trained on, and how it is batched."""
+
+    tasks: list[str] = field(default_factory=lambda: list(tasks.names()))
+    """Tasks to train: single (`ser`), combined (`sap+sgc`), tag-only (`only:ved`)."""
+    prompts_dir: Path | None = None
+    """Folder of prompts; null for osum's own."""
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    """Mixing and packing."""
+    max_valid_utts: int = 500
+    """Utterances of the dev set that validation uses, spread evenly."""
+    num_workers: int = 0
+    """Loader processes per rank; their number changes no result."""
