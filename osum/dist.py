@@ -1,14 +1,19 @@
-"""Processes of one job: torchrun's (or srun's) environment, and nothing else, read in one place."""
+"""Processes of one job: torchrun's (or srun's) environment, and nothing else, read in one place.
+
+Importing torch takes seconds. It is imported on use here, by processes that have something to do.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-import torch.distributed as td
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -27,25 +32,48 @@ class World:
     @property
     def device(self) -> torch.device:
         """The accelerator of this process, or the CPU."""
+        import torch
+
         return torch.device("cuda", self.local_rank) if torch.cuda.is_available() else torch.device("cpu")
 
     def barrier(self) -> None:
         """Wait for all processes."""
         if self.size > 1:
+            import torch.distributed as td
+
             td.barrier()
+
+
+def here() -> World:
+    """Return the place of this process as its environment says, before it joins the others."""
+    rank, size, local_rank = (os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    return World(int(rank or 0), int(size or 1), int(local_rank or 0))
+
+
+def launch(module: str, argv: Sequence[str], num_procs: int) -> None:
+    """Become a torchrun of `num_procs` processes `python -m module argv`; return if this is one of several, or enough.
+
+    torchrun and its processes import torch before they can know that there is nothing to do: find out before.
+    """
+    if num_procs == 1 or "WORLD_SIZE" in os.environ:
+        return
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(num_procs)]
+    os.execv(sys.executable, [sys.executable, *torchrun, "-m", module, *argv])
 
 
 @contextmanager
 def world() -> Iterator[World]:
     """Join the process group that torchrun describes; a single process without torchrun needs none."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    here = World(int(os.environ.get("RANK", "0")), size, int(os.environ.get("LOCAL_RANK", "0")))
-    if here.device.type == "cuda":
-        torch.cuda.set_device(here.device)
-    if size > 1:
-        td.init_process_group("nccl" if here.device.type == "cuda" else "gloo")
+    import torch
+    import torch.distributed as td
+
+    place = here()
+    if place.device.type == "cuda":
+        torch.cuda.set_device(place.device)
+    if place.size > 1:
+        td.init_process_group("nccl" if place.device.type == "cuda" else "gloo")
     try:
-        yield here
+        yield place
     finally:
         if td.is_initialized():
             td.destroy_process_group()
@@ -53,6 +81,8 @@ def world() -> Iterator[World]:
 
 def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
     """Return the elementwise sum over all processes (the tensor itself when there is one)."""
+    import torch.distributed as td
+
     if td.is_initialized():
         td.all_reduce(values)
     return values

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DONE_MARK = ".done.json"
 STARTED_MARK = ".started.json"
-NOT_CONTENT = frozenset({"out_dir", "overwrite", "num_workers", "num_procs"})
+NOT_CONTENT = frozenset({"out_dir", "output", "overwrite", "num_workers", "num_procs"})
 """Config fields that say where or how fast, not what: they never make an output stale."""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers of a write for which there is no room; Python leaves the file out of them."""
@@ -85,6 +85,16 @@ def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
     return [] if old == new else [f"{prefix.rstrip('.')}: {old!r} -> {new!r}"]
 
 
+def up_to_date(
+    path: Path, config: Any, inputs: Sequence[Path] = (), overwrite: bool = False, in_place: bool = False
+) -> bool:
+    """Return whether `output_dir` would yield None, and log it. ValueError as there.
+
+    For stages that have much to start before they can enter `output_dir`.
+    """
+    return _up_to_date(path, _mark(config, inputs), overwrite, in_place)
+
+
 @contextmanager
 def output_dir(
     path: Path | str,
@@ -103,23 +113,33 @@ def output_dir(
     `path` was made from another config, or in place from other inputs, unless `overwrite`. With several processes
     in one `world` all come to the same decision and the main one writes the marks.
     """
-    path = Path(path)
-    # `overwrite` and the like are dropped on the top level only: nested configs all describe content.
-    plain = {k: v for k, v in config_module.to_dict(config).items() if k not in NOT_CONTENT}
-    made_from = {"config": plain, "inputs": {str(p): input_fingerprint(Path(p)) for p in inputs}}
-    mark = {**made_from, "fingerprint": digest({"config": plain, "inputs": sorted(made_from["inputs"].values())})}
-    old = _read_mark(path)
-    if old is not None and old["fingerprint"] == mark["fingerprint"] and old["complete"] and not overwrite:
-        logger.info("skip out_dir=%s reason=up-to-date", path)
+    path, mark = Path(path), _mark(config, inputs)
+    if _up_to_date(path, mark, overwrite, in_place):
         yield None
         return
-    if old is not None and not overwrite:
-        _refuse_changes(path, old, mark, in_place)
     with needing_space(path):
         if in_place:
             yield from _write_in_place(path, mark, clear=overwrite, world=world)
         else:
             yield from _write_then_rename(path, mark)
+
+
+def _mark(config: Any, inputs: Sequence[Path]) -> dict[str, Any]:
+    # `overwrite` and the like are dropped on the top level only: nested configs all describe content.
+    plain = {k: v for k, v in config_module.to_dict(config).items() if k not in NOT_CONTENT}
+    made_from = {"config": plain, "inputs": {str(p): input_fingerprint(Path(p)) for p in inputs}}
+    return {**made_from, "fingerprint": digest({"config": plain, "inputs": sorted(made_from["inputs"].values())})}
+
+
+def _up_to_date(path: Path, mark: dict[str, Any], overwrite: bool, in_place: bool) -> bool:
+    old = None if overwrite else _read_mark(path)
+    if old is None:
+        return False
+    if old["complete"] and old["fingerprint"] == mark["fingerprint"]:
+        logger.info("skip out_dir=%s reason=up-to-date", path)
+        return True
+    _refuse_changes(path, old, mark, in_place)
+    return False
 
 
 def _read_mark(path: Path) -> dict[str, Any] | None:

@@ -52,9 +52,6 @@ log=$exp/log
 . ./path.sh
 . ./cmd.sh
 
-train=(python -m)
-if [ "$nproc" -gt 1 ]; then train=(python -m torch.distributed.run --standalone --nproc_per_node "$nproc" -m); fi
-
 run_stage 0 "corpora -> manifests" "${cpu_cmd[@]}" "$log/prepare.log" \
   python -m osum.bin.prepare --config "$conf_dir/prepare.yaml" --out_dir "$data/manifests" \
   ${raw_dir:+--raw_dir "$raw_dir"}
@@ -67,12 +64,12 @@ run_stage 2 "cuts -> shards with an index" "${cpu_cmd[@]}" "$log/shard.log" \
   --num_procs "$nj"
 
 run_stage 3 "shards -> multi-task Whisper" "${train_cmd[@]}" "$log/train_whisper.log" \
-  "${train[@]}" osum.bin.train_whisper --config "$conf_dir/train_whisper.yaml" --shards_dir "$data/shards" \
-  --tokenizer_dir "$data/cuts/tokenizer" --out_dir "$exp/whisper"
+  python -m osum.bin.train_whisper --config "$conf_dir/train_whisper.yaml" --shards_dir "$data/shards" \
+  --tokenizer_dir "$data/cuts/tokenizer" --out_dir "$exp/whisper" --num_procs "$nproc"
 
 run_stage 4 "shards, Whisper's encoder -> speech language model" "${train_cmd[@]}" "$log/train_sulm.log" \
-  "${train[@]}" osum.bin.train_sulm --config "$conf_dir/train_sulm.yaml" --shards_dir "$data/shards" \
-  --tokenizer_dir "$data/cuts/tokenizer" --whisper_dir "$exp/whisper" --out_dir "$exp/sulm"
+  python -m osum.bin.train_sulm --config "$conf_dir/train_sulm.yaml" --shards_dir "$data/shards" \
+  --tokenizer_dir "$data/cuts/tokenizer" --whisper_dir "$exp/whisper" --out_dir "$exp/sulm" --num_procs "$nproc"
 
 run_stage 5 "test shards -> hypotheses" "${train_cmd[@]}" "$log/decode.log" \
   python -m osum.bin.decode --config "$conf_dir/decode.yaml" --shards_dir "$data/shards" \

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from osum import config, dist, log, outputs
 from osum.data.drops import Drops
 from osum.data.index import Index
 from osum.eval import hypotheses
-from osum.eval.decode import Decoder, rows_of
 from osum.eval.hypotheses import HypothesisSet
-from osum.model.folder import TOKENIZER, load_sulm
-from osum.model.speech_llm import SpeechLLM
-from osum.model.store import average, fill
-from osum.text import tokenizer as text_tokenizer
-from osum.train import checkpoint
+
+if TYPE_CHECKING:
+    from osum.eval.decode import Decoder
+    from osum.model.speech_llm import SpeechLLM
 
 logger = log.get(__name__)
 
@@ -70,6 +69,11 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(cfg: DecodeConfig, out: Path) -> None:
     """Decode every task of every test set into `out`."""
+    # Here and not above: a rerun that has nothing to do need not wait for torch.
+    from osum.eval.decode import Decoder
+    from osum.model.folder import TOKENIZER, load_sulm
+    from osum.text import tokenizer as text_tokenizer
+
     model, record = load_sulm(cfg.model_dir)
     if cfg.average > 1:
         _use_average(model, cfg)
@@ -92,6 +96,8 @@ def decode_task(
     cfg: DecodeConfig, out: Path, decoder: Decoder, index: Index, test_set: str, task: str, drops: Drops
 ) -> None:
     """Decode one task of one test set, twice if swapped audio is wanted."""
+    from osum.eval.decode import rows_of
+
     rows = rows_of(index, task, cfg.max_utts)
     if not rows:
         logger.warning("decode test_set=%s task=%s: no utterance serves it", test_set, task)
@@ -105,6 +111,9 @@ def decode_task(
 
 
 def _use_average(model: SpeechLLM, cfg: DecodeConfig) -> None:
+    from osum.model.store import average, fill
+    from osum.train import checkpoint
+
     found = checkpoint.existing(cfg.model_dir / "checkpoints")[-cfg.average :]
     if len(found) < cfg.average:
         raise ValueError(f"{cfg.model_dir}: {len(found)} checkpoints, not {cfg.average}; raise train.keep_checkpoints")

@@ -14,7 +14,6 @@ from osum import log
 from osum.audio.io import AudioFormat
 from osum.config import load
 from osum.data.drops import Drops
-from osum.data.sharding import read_cuts, shard_sizes, write_split
 from osum.outputs import output_dir
 
 logger = log.get(__name__)
@@ -57,21 +56,28 @@ class ShardConfig:
 def shard(cfg: ShardConfig) -> None:
     """Write all splits, whole or not at all. ValueError for missing splits, hostile keys or too many defects."""
     with output_dir(cfg.out_dir, cfg, inputs=[cfg.cuts_dir], overwrite=cfg.overwrite) as out:
-        if out is None:
-            return
-        total = Drops()
-        for split in cfg.splits or _splits(cfg.cuts_dir):
-            cuts = read_cuts(_manifest(cfg, split))
-            if not cuts and not cfg.splits:
-                logger.info("shard split=%s utterances=0, left out", split)
-                continue
-            if not cuts:
-                raise ValueError(f"{_manifest(cfg, split)}: no utterances; change the splits here or in annotate")
-            sizes = shard_sizes(len(cuts), cfg.shard_size, cfg.num_shards)
-            drops = write_split(cuts, out / split, cfg.out_dir / split, sizes, cfg.audio_format, cfg.num_procs)
-            logger.info("shard split=%s shards=%d read=%d used=%d", split, len(sizes), drops.read, drops.used)
-            total.merge(drops)
-        total.settle(out, cfg.out_dir, cfg.max_defect_rate)
+        if out is not None:
+            run(cfg, out)
+
+
+def run(cfg: ShardConfig, out: Path) -> None:
+    """Write all splits into `out`. ValueError as `shard`."""
+    # Here and not above: a rerun that has nothing to do need not wait for Lhotse.
+    from osum.data.sharding import read_cuts, shard_sizes, write_split
+
+    total = Drops()
+    for split in cfg.splits or _splits(cfg.cuts_dir):
+        cuts = read_cuts(_manifest(cfg, split))
+        if not cuts and not cfg.splits:
+            logger.info("shard split=%s utterances=0, left out", split)
+            continue
+        if not cuts:
+            raise ValueError(f"{_manifest(cfg, split)}: no utterances; change the splits here or in annotate")
+        sizes = shard_sizes(len(cuts), cfg.shard_size, cfg.num_shards)
+        drops = write_split(cuts, out / split, cfg.out_dir / split, sizes, cfg.audio_format, cfg.num_procs)
+        logger.info("shard split=%s shards=%d read=%d used=%d", split, len(sizes), drops.read, drops.used)
+        total.merge(drops)
+    total.settle(out, cfg.out_dir, cfg.max_defect_rate)
 
 
 def _splits(cuts_dir: Path) -> list[str]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from osum import config, dist, log, outputs
 from osum.model.configs import SpeechLlmConfig, WhisperSizes
-from osum.model.folder import SulmRecord, load_whisper, save_sulm
-from osum.model.speech_llm import SpeechLLM
 from osum.text.template import SulmTemplate
 from osum.train import provenance
 from osum.train.configs import CorpusConfig, TrainConfig
-from osum.train.corpus import Corpus, load_units, open_tokenizer
-from osum.train.trainer import Trainer
+
+if TYPE_CHECKING:
+    from osum.model.folder import SulmRecord
+    from osum.model.speech_llm import SpeechLLM
 
 
 @dataclass
@@ -38,23 +38,41 @@ class TrainSulmConfig:
     """Tasks and batches."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Training."""
+    num_procs: int = 1
+    """Processes on this machine, which torchrun starts if they are several; their number changes no batch."""
     overwrite: bool = False
     """Replace the folder instead of resuming in it."""
+
+    def __post_init__(self) -> None:
+        """ValueError for no process."""
+        if self.num_procs < 1:
+            raise ValueError(f"num_procs is {self.num_procs}; it must be at least 1")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the options and train; does nothing if the folder holds the finished model."""
     cfg = config.load(TrainSulmConfig, argv)
-    with dist.world() as world:
-        log.setup(world.rank)
-        inputs = [cfg.shards_dir, cfg.tokenizer_dir / "tokenizer.json", *([cfg.whisper_dir] if cfg.whisper_dir else [])]
-        with outputs.output_dir(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, world=world) as out:
-            if out is not None:
-                run(cfg, world, out)
+    log.setup(dist.here().rank)
+    inputs = [cfg.shards_dir, cfg.tokenizer_dir / "tokenizer.json", *([cfg.whisper_dir] if cfg.whisper_dir else [])]
+    if outputs.up_to_date(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True):
+        return
+    dist.launch("osum.bin.train_sulm", sys.argv[1:] if argv is None else argv, cfg.num_procs)
+    with (
+        dist.world() as world,
+        outputs.output_dir(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, world=world) as out,
+    ):
+        if out is not None:
+            run(cfg, world, out)
 
 
 def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:
     """Train from the last checkpoint of the folder, or from the start."""
+    import torch  # here and not above: a rerun that has nothing to do need not wait for it
+
+    from osum.model.folder import SulmRecord, save_sulm
+    from osum.train.corpus import Corpus, load_units, open_tokenizer
+    from osum.train.trainer import Trainer
+
     tokenizer, units = open_tokenizer(cfg.tokenizer_dir), load_units(cfg.tokenizer_dir)
     num_units = len(units) if cfg.train.ctc_weight else 0
     template = SulmTemplate(tokenizer, cfg.train.tag_weight)
@@ -74,6 +92,8 @@ def build(cfg: TrainSulmConfig, record: SulmRecord) -> tuple[SpeechLLM, SulmReco
     """Return the model to train, with the encoder and CTC head of stage 3 if there is one, and its record."""
     if cfg.whisper_dir is None:
         return record.build(), record
+    from osum.model.folder import load_whisper
+
     whisper, whisper_record = load_whisper(cfg.whisper_dir)
     record = replace(record, encoder=whisper_record.model)
     model = record.build()

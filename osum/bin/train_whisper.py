@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from transformers import WhisperConfig
-
 from osum import config, dist, log, outputs, tasks
 from osum.model.configs import WhisperSizes
-from osum.model.folder import WhisperRecord, save_whisper
 from osum.text.template import WhisperTemplate
 from osum.train import provenance
 from osum.train.configs import CorpusConfig, TrainConfig
-from osum.train.corpus import Corpus, load_units, open_tokenizer
-from osum.train.trainer import Trainer
 
 
 @dataclass
@@ -36,23 +31,41 @@ class TrainWhisperConfig:
     """Tasks and batches."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Training."""
+    num_procs: int = 1
+    """Processes on this machine, which torchrun starts if they are several; their number changes no batch."""
     overwrite: bool = False
     """Replace the folder instead of resuming in it."""
+
+    def __post_init__(self) -> None:
+        """ValueError for no process."""
+        if self.num_procs < 1:
+            raise ValueError(f"num_procs is {self.num_procs}; it must be at least 1")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the options and train; does nothing if the folder holds the finished model."""
     cfg = config.load(TrainWhisperConfig, argv)
-    with dist.world() as world:
-        log.setup(world.rank)
-        inputs = [cfg.shards_dir, cfg.tokenizer_dir / "tokenizer.json"]
-        with outputs.output_dir(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, world=world) as out:
-            if out is not None:
-                run(cfg, world, out)
+    log.setup(dist.here().rank)
+    inputs = [cfg.shards_dir, cfg.tokenizer_dir / "tokenizer.json"]
+    if outputs.up_to_date(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True):
+        return
+    dist.launch("osum.bin.train_whisper", sys.argv[1:] if argv is None else argv, cfg.num_procs)
+    with (
+        dist.world() as world,
+        outputs.output_dir(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, world=world) as out,
+    ):
+        if out is not None:
+            run(cfg, world, out)
 
 
 def run(cfg: TrainWhisperConfig, world: dist.World, out: Path) -> None:
     """Train from the last checkpoint of the folder, or from the start."""
+    import torch  # here and not above: a rerun that has nothing to do need not wait for it
+
+    from osum.model.folder import WhisperRecord, save_whisper
+    from osum.train.corpus import Corpus, load_units, open_tokenizer
+    from osum.train.trainer import Trainer
+
     tokenizer, units = open_tokenizer(cfg.tokenizer or cfg.tokenizer_dir), load_units(cfg.tokenizer_dir)
     num_units = len(units) if cfg.train.ctc_weight else 0
     tags = {name: tasks.get(name).tag for name in cfg.data.tasks}
@@ -73,6 +86,8 @@ def start_ids(model: WhisperSizes) -> list[int]:
     """Return what a pretrained Whisper's decoder starts with; a random one starts with the end token."""
     if model.path is None:
         return []
+    from transformers import WhisperConfig
+
     return [WhisperConfig.from_pretrained(model.path).decoder_start_token_id]
 
 

@@ -8,9 +8,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lhotse import Recording, SupervisionSegment
+if TYPE_CHECKING:
+    from lhotse import Recording, SupervisionSegment
 
 RECORDINGS = "recordings.jsonl.gz"
 SUPERVISIONS = "supervisions.jsonl.gz"
@@ -47,6 +48,8 @@ def read_corpus(folder: Path) -> Iterator[Entry]:
 
     FileNotFoundError or ValueError if a manifest is missing or damaged.
     """
+    from lhotse import Recording, SupervisionSegment  # on use: finding the corpora needs none of it
+
     recordings: dict[str, Recording | str] = {}
     for place, obj in _lines(folder / RECORDINGS):
         recording = _parse(Recording, obj)
