@@ -113,7 +113,7 @@ def _build_llm(sizes: LlmSizes, vocab_size: int, eos_token_id: int) -> PreTraine
         num_key_value_heads=sizes.num_kv_heads,
         initializer_range=sizes.init_std,
         attention_dropout=sizes.attention_dropout,
-        tie_word_embeddings=True,
+        tie_word_embeddings=sizes.tied,
         bos_token_id=eos_token_id,
         eos_token_id=eos_token_id,
         attn_implementation=IMPLEMENTATION,

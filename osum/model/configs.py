@@ -63,6 +63,8 @@ class LlmSizes:
     """Standard deviation of random weights."""
     attention_dropout: float = 0.0
     """Dropout on attention weights."""
+    tied: bool = True
+    """The output layer is the table of embeddings (Qwen2 of 0.5B and 1.5B), not one of its own (7B)."""
 
 
 @dataclass

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, ctc_loss
+from torch.nn.functional import ctc_loss
 
+from osum.model.linear_cross_entropy import linear_cross_entropy
 from osum.model.packing import Packing
 from osum.text.template import IGNORED
 from osum.types import Batch
@@ -18,7 +19,7 @@ class Loss:
     """What one forward pass returns; all sums in nats."""
 
     nll: Tensor
-    """(B,) negative log-likelihood of each utterance's target tokens."""
+    """(B,) negative log-likelihood of each utterance's target tokens; to report, without a gradient."""
     num_tokens: Tensor
     """(B,) target tokens of each utterance."""
     ctc: Tensor
@@ -32,18 +33,17 @@ class Loss:
 def token_loss(hidden: Tensor, head: nn.Module, batch: Batch, segments: Packing, ctc: Tensor | None = None) -> Loss:
     """Return the loss of packed (L, H) hidden states beside a CTC loss; the head sees target positions only."""
     at_target = (batch.labels != IGNORED).nonzero().squeeze(1)
-    labels = batch.labels[at_target]
-    logits = head(hidden[at_target]).float()
-    token_nll = cross_entropy(logits, labels, reduction="none")
+    ones = torch.ones(len(at_target), device=hidden.device)
+    weights = ones if batch.weights is None else batch.weights[at_target]
+    found = linear_cross_entropy(hidden.index_select(0, at_target), head, batch.labels[at_target], weights)
     owner = segments.segment_ids[at_target]
-    zeros = token_nll.new_zeros(segments.num_segments)
-    correct = (logits.detach().argmax(-1) == labels).to(token_nll.dtype)
+    zeros = ones.new_zeros(segments.num_segments)
     return Loss(
-        nll=zeros.index_add(0, owner, token_nll),
-        num_tokens=zeros.index_add(0, owner, torch.ones_like(token_nll)),
-        ctc=token_nll.new_zeros(()) if ctc is None else ctc,
-        num_correct=zeros.index_add(0, owner, correct),
-        weighted_nll=token_nll.sum() if batch.weights is None else (token_nll * batch.weights[at_target]).sum(),
+        nll=zeros.index_add(0, owner, found.nll),
+        num_tokens=zeros.index_add(0, owner, ones),
+        ctc=zeros.new_zeros(()) if ctc is None else ctc,
+        num_correct=zeros.index_add(0, owner, found.is_correct.float()),
+        weighted_nll=found.total,
     )
 
 

@@ -65,6 +65,14 @@ def test_a_pretrained_llm_keeps_its_weights_in_float32_but_not_its_taste(sulm_re
     assert any(len(set(g.ids)) < len(g.ids) for g in plain), "a repetition penalty of 9 would leave no repetition"
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_output_layer_is_tied_as_configured(sulm_record, collate, tied):
+    model = with_model(sulm_record, llm=replace(sulm_record.model.llm, tied=tied))
+    assert (model.llm.lm_head.weight is model.llm.get_input_embeddings().weight) == tied
+    model(collate([0])).weighted_nll.backward()
+    assert model.llm.lm_head.weight.grad.any() and model.llm.get_input_embeddings().weight.grad.any()
+
+
 @pytest.fixture
 def whisper_dir(tmp_path):
     """A pretrained Whisper stored in half precision."""

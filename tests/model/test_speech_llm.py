@@ -13,7 +13,7 @@ ALL = (0, 1, 2, 3)
 
 def gradients(model, loss):
     model.zero_grad()
-    (loss.nll.sum() + loss.ctc).backward()
+    (loss.weighted_nll + loss.ctc).backward()
     return {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in model.named_parameters()}
 
 
@@ -57,7 +57,7 @@ def test_a_placeholder_costs_nothing_and_reaches_every_parameter(sulm, bpe, toke
     loss = sulm(batch)
     assert (loss.nll.sum(), loss.ctc, loss.num_tokens.sum()) == (0, 0, 0)
     sulm.zero_grad()
-    (loss.nll.sum() + loss.ctc).backward()
+    (loss.weighted_nll + loss.ctc).backward()
     # DDP waits for the gradient of each one, zero though it is.
     assert [n for n, p in sulm.named_parameters() if p.requires_grad and p.grad is None] == []
     assert not any(p.grad.any() for p in sulm.parameters() if p.grad is not None)

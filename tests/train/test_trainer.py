@@ -144,7 +144,7 @@ def test_accumulated_gradients_are_those_of_one_mean(make_trainer):
     tokens, units = (sum(int(n) for n in counts) for counts in (
         [loss.num_tokens.sum() for loss in losses], [b.ctc_lens.sum() for b in step.batches]
     ))  # fmt: skip
-    (sum(loss.nll.sum() for loss in losses) / tokens + 0.5 * sum(loss.ctc for loss in losses) / units).backward()
+    (sum(loss.weighted_nll for loss in losses) / tokens + 0.5 * sum(loss.ctc for loss in losses) / units).backward()
     wanted = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.requires_grad]).norm()
     trainer.model.zero_grad()
     trainer.model.train = lambda mode=True: trainer.model  # without dropout
