@@ -15,7 +15,7 @@ from osum.model.speech_llm import SpeechLLM
 class Continuation:
     """Rows that go on from the segments of packed (L, H) embeddings; `logits` (B, V) are those of the next token.
 
-    The prefixes are read packed, exactly as in training. Rows can be left out, repeated or reordered at any time.
+    The prefixes are read packed, exactly as in training.
     """
 
     def __init__(self, model: SpeechLLM, embedded: Tensor, segments: Packing) -> None:
@@ -25,8 +25,11 @@ class Continuation:
         hidden = model.read(embedded, segments, self._cache)
         self.logits: Tensor = self._llm.lm_head(hidden[segments.lens.cumsum(0) - 1])
 
-    def feed(self, token_ids: Tensor) -> None:
-        """Append one token (B,) to every row."""
+    def feed(self, token_ids: Tensor, rows: Tensor | None = None) -> None:
+        """Append one token (B',) to every row, or to these rows only; a row may come several times, others leave."""
+        if rows is not None:
+            self._cache.select(rows)
+            self._next_positions = self._next_positions[rows]
         mask = self._cache.add_column()
         hidden = self._llm.model(
             inputs_embeds=self._llm.get_input_embeddings()(token_ids)[:, None],
@@ -37,9 +40,3 @@ class Continuation:
         ).last_hidden_state[:, 0]
         self._next_positions = self._next_positions + 1
         self.logits = self._llm.lm_head(hidden)
-
-    def select(self, rows: Tensor) -> None:
-        """Go on with these rows (B',) only, in this order; a row may come several times."""
-        self._cache.select(rows)
-        self._next_positions = self._next_positions[rows]
-        self.logits = self.logits[rows]

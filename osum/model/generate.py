@@ -1,64 +1,72 @@
-"""Text from speech: greedy or beam search of the LLM after prompt and speech, batched, without randomness."""
+"""Text from speech: greedy or beam search of the LLM after prompt and speech, batched, without randomness.
+
+Letters: B prefixes, S_i speech embeddings of one utterance, L positions of all prefixes, H the LLM's width.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig
 
+from osum.model.beam import beam_search
+from osum.model.continuation import Continuation
+from osum.model.ending import Generated, StopRules
 from osum.model.packing import Packing
 from osum.model.speech_llm import SpeechLLM
 from osum.types import Batch
 
-
-@dataclass(frozen=True)
-class Generated:
-    """What was written for one utterance."""
-
-    ids: list[int]
-    """Token ids, without the end token."""
-    truncated: bool
-    """True if the limit, not the end token, ended it."""
+SHRINK_AT = 0.875
+"""Finished rows leave the batch once so small a share still runs: leaving costs a copy of the cache."""
 
 
 @torch.inference_mode()
 def generate(
-    model: SpeechLLM, prefixes: Batch, eos_token_id: int, max_new_tokens: int, num_beams: int = 1
+    model: SpeechLLM,
+    prefixes: Batch,
+    limits: Sequence[int],
+    rules: StopRules,
+    num_beams: int = 1,
+    speech: Sequence[Tensor] | None = None,
 ) -> list[Generated]:
-    """Continue every prefix of a batch (from `collate_prefixes`) up to the end token or the limit."""
-    speech, packing = model.embed_speech(prefixes.audio, prefixes.audio_lens)
-    embedded = model.splice(prefixes.input_ids, prefixes.speech_mask, speech, packing)
-    config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        num_beams=num_beams,
-        do_sample=False,
-        eos_token_id=eos_token_id,
-        pad_token_id=eos_token_id,
-    )
-    return extend(model, embedded, Packing(prefixes.segment_lens), config)
+    """Continue the B prefixes of `collate_prefixes`, each for at most `limits[i]` tokens; one beam is greedy.
+
+    `speech` holds the embeddings (S_i, H) of each prefix from `embed_each`; without it the batch's audio is encoded.
+    """
+    assert len(limits) == len(prefixes.segment_lens) and min(limits) > 0, limits
+    if speech is None:
+        embeddings, packing = model.embed_speech(prefixes.audio, prefixes.audio_lens)
+    else:
+        embeddings = torch.cat(list(speech))
+        packing = Packing(torch.tensor([len(s) for s in speech], device=embeddings.device))
+    embedded = model.splice(prefixes.input_ids, prefixes.speech_mask, embeddings, packing)
+    state = Continuation(model, embedded, Packing(prefixes.segment_lens))
+    return _greedy(state, limits, rules) if num_beams == 1 else beam_search(state, limits, rules, num_beams)
 
 
 @torch.inference_mode()
-def extend(model: SpeechLLM, embedded: Tensor, segments: Packing, config: GenerationConfig) -> list[Generated]:
-    """Write on after each segment of packed (L, H) embeddings."""
-    embeddings, mask = left_pad(embedded, segments)
-    written = model.llm.generate(inputs_embeds=embeddings, attention_mask=mask, generation_config=config)
-    return [_until_end(ids, config.eos_token_id) for ids in written.tolist()]
+def embed_each(model: SpeechLLM, audio: Tensor, audio_lens: Tensor) -> list[Tensor]:
+    """Packed audio (N,) at 16 kHz -> the speech embeddings (S_i, H) of each utterance, for `generate`."""
+    embeddings, packing = model.embed_speech(audio, audio_lens)
+    return list(embeddings.split(packing.lens.tolist()))
 
 
-def left_pad(packed: Tensor, segments: Packing) -> tuple[Tensor, Tensor]:
-    """Packed (L, H) -> (B, T, H) padded on the left, as generation appends on the right; and its mask (B, T)."""
-    shift = (segments.max_len - segments.lens)[segments.segment_ids]
-    place = segments.place + shift
-    size = segments.num_segments * segments.max_len
-    padded = packed.new_zeros(size, packed.shape[1]).index_copy(0, place, packed)
-    mask = torch.zeros(size, dtype=torch.long, device=packed.device).index_fill(0, place, 1)
-    return padded.view(segments.num_segments, segments.max_len, -1), mask.view(segments.num_segments, -1)
-
-
-def _until_end(ids: list[int], eos_token_id: int) -> Generated:
-    if eos_token_id in ids:
-        return Generated(ids[: ids.index(eos_token_id)], truncated=False)
-    return Generated(ids, truncated=True)
+def _greedy(state: Continuation, limits: Sequence[int], rules: StopRules) -> list[Generated]:
+    written: list[list[int]] = [[] for _ in limits]
+    ended: list[Generated | None] = [None] * len(limits)
+    here = list(range(len(limits)))  # the prefix of each row of the state
+    while True:
+        token_ids = state.logits.argmax(-1)
+        for i, token_id in zip(here, token_ids.tolist(), strict=True):
+            if ended[i] is None:
+                ended[i] = rules.append(written[i], token_id, limits[i])
+        running = [row for row, i in enumerate(here) if ended[i] is None]
+        if not running:
+            return [g for g in ended if g is not None]
+        if len(running) > SHRINK_AT * len(here):
+            state.feed(token_ids)
+            continue
+        rows = torch.tensor(running, device=token_ids.device)
+        here = [here[row] for row in running]
+        state.feed(token_ids[rows], rows)
