@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,17 +12,19 @@ from osum import config, dist, log, outputs
 from osum.data.drops import Drops
 from osum.data.index import Index
 from osum.eval import hypotheses
+from osum.eval.configs import DecodingConfig
 from osum.eval.hypotheses import HypothesisSet
 
 if TYPE_CHECKING:
     from osum.eval.decode import Decoder
+    from osum.eval.requests import Request
     from osum.model.speech_llm import SpeechLLM
 
 logger = log.get(__name__)
 
 
-@dataclass
-class DecodeConfig:
+@dataclass(kw_only=True)
+class DecodeConfig(DecodingConfig):
     """Decode test sets with a trained speech-understanding language model."""
 
     model_dir: Path
@@ -37,12 +41,6 @@ class DecodeConfig:
     """Utterances per test set and task, spread evenly; null for all."""
     swapped: bool = True
     """Decode a second time with the audio of other utterances: what remains right was not heard."""
-    batch_size: int = 32
-    """Utterances decoded together; > 0."""
-    num_beams: int = 1
-    """Beams; 1 is greedy."""
-    max_new_tokens: int = 200
-    """Longest hypothesis, tokens."""
     average: int = 1
     """Use the mean of the parameters of so many last checkpoints; 1 takes the final model."""
     seed: int = 777
@@ -54,9 +52,9 @@ class DecodeConfig:
 
     def __post_init__(self) -> None:
         """Check ranges. ValueError naming the field."""
-        for name in ("batch_size", "num_beams", "max_new_tokens", "average"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        super().__post_init__()
+        if self.average < 1:
+            raise ValueError(f"average is {self.average}; it must be at least 1")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -71,43 +69,56 @@ def run(cfg: DecodeConfig, out: Path) -> None:
     """Decode every task of every test set into `out`."""
     # Here and not above: a rerun that has nothing to do need not wait for torch.
     from osum.eval.decode import Decoder
-    from osum.model.folder import TOKENIZER, load_sulm
-    from osum.text import tokenizer as text_tokenizer
+    from osum.eval.speech_model import load
 
-    model, record = load_sulm(cfg.model_dir)
-    if cfg.average > 1:
-        _use_average(model, cfg)
-    names = list(record.prompts) if cfg.tasks is None else cfg.tasks
-    untrained = [name for name in names if name not in record.prompts]
-    if untrained:
-        raise ValueError(f"{cfg.model_dir} was not trained in {untrained}; it knows {list(record.prompts)}")
-    tokenizer = text_tokenizer.load(cfg.model_dir / TOKENIZER)
     with dist.world() as world:
-        decoder = Decoder(model, tokenizer, record.prompts, world.device, cfg.batch_size, cfg.num_beams)
-        drops = Drops()
+        speech_model = load(cfg.model_dir, world.device, cfg.precision)
+        if cfg.average > 1:
+            _use_average(speech_model.model, cfg)
+        known = list(speech_model.prompts)
+        names = known if cfg.tasks is None else cfg.tasks
+        untrained = [name for name in (*names, *cfg.task_max_new_tokens) if name not in known]
+        if untrained:
+            raise ValueError(f"{cfg.model_dir} was not trained in {untrained}; it knows {known}")
+        decoder, drops = Decoder(speech_model, cfg), Drops()
         for test_set in cfg.test_sets:
-            index = Index.open(cfg.shards_dir / test_set)
-            for task in names:
-                decode_task(cfg, out, decoder, index, test_set, task, drops)
+            decode_test_set(cfg, out, decoder, test_set, names, drops)
     drops.settle(out, cfg.out_dir, cfg.max_defect_rate)
 
 
-def decode_task(
-    cfg: DecodeConfig, out: Path, decoder: Decoder, index: Index, test_set: str, task: str, drops: Drops
+def decode_test_set(
+    cfg: DecodeConfig, out: Path, decoder: Decoder, test_set: str, names: Sequence[str], drops: Drops
 ) -> None:
-    """Decode one task of one test set, twice if swapped audio is wanted."""
-    from osum.eval.decode import rows_of
+    """Decode all tasks of one test set together, and write a file for each task and kind of audio."""
+    index = Index.open(cfg.shards_dir / test_set)
+    asked = requests_of(cfg, index, test_set, names)
+    found = iter(decoder.decode(index, [request for of_file in asked.values() for request in of_file], drops))
+    for (task, is_swapped), requests in asked.items():
+        written = tuple(h for h in islice(found, len(requests)) if h is not None)
+        path = hypotheses.write(out, HypothesisSet(test_set, task, is_swapped, written), expected=len(written))
+        logger.info(
+            "decode test_set=%s task=%s utts=%d truncated=%d repeated=%d file=%s",
+            *(test_set, task, len(written)),
+            *(sum(h.truncated for h in written), sum(h.repeated for h in written), path.name),
+        )
 
-    rows = rows_of(index, task, cfg.max_utts)
-    if not rows:
-        logger.warning("decode test_set=%s task=%s: no utterance serves it", test_set, task)
-        return
-    for seed in [None, cfg.seed] if cfg.swapped and len(rows) > 1 else [None]:
-        dropped_before = drops.num_dropped
-        written = decoder.decode(index, task, rows, cfg.max_new_tokens, drops, seed)
-        done = HypothesisSet(test_set, task, seed is not None, tuple(written))
-        path = hypotheses.write(out, done, expected=len(rows) - (drops.num_dropped - dropped_before))
-        logger.info("decode test_set=%s task=%s utts=%d file=%s", test_set, task, len(written), path.name)
+
+def requests_of(
+    cfg: DecodeConfig, index: Index, test_set: str, names: Sequence[str]
+) -> dict[tuple[str, bool], list[Request]]:
+    """Return what is asked of a test set: a list for each task, and one with swapped audio if that is wanted."""
+    from osum.eval.requests import plain, rows_of, swapped
+
+    asked = {}
+    for task in names:
+        rows = rows_of(index, task, cfg.max_utts)
+        if not rows:
+            logger.warning("decode test_set=%s task=%s: no utterance serves it", test_set, task)
+            continue
+        asked[task, False] = plain(rows, task)
+        if cfg.swapped and len(rows) > 1:
+            asked[task, True] = swapped(rows, task, cfg.seed)
+    return asked
 
 
 def _use_average(model: SpeechLLM, cfg: DecodeConfig) -> None:

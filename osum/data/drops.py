@@ -30,6 +30,8 @@ class Drops:
     used: int = 0
     """Utterances that went on to the output."""
     reasons: dict[str, Reason] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    """Utterances that were used although something is remarkable about them, by what it is."""
 
     def add(self, reason: str, utterance_id: str, defect: bool = False) -> None:
         """Log and list one dropped utterance; a reason is a defect always or never."""
@@ -39,6 +41,11 @@ class Drops:
         log_drop = logger.warning if defect else logger.debug
         log_drop("data skip utterance=%s reason=%s", utterance_id, reason)
 
+    def note(self, remark: str, utterance_id: str) -> None:
+        """Log and list an utterance that is used although something is remarkable about it."""
+        self.notes.setdefault(remark, []).append(utterance_id)
+        logger.debug("data note utterance=%s remark=%s", utterance_id, remark)
+
     def merge(self, other: Drops) -> None:
         """Add the counts and lists of another ledger, for example that of a worker process."""
         self.read += other.read
@@ -47,6 +54,8 @@ class Drops:
             entry = self.reasons.setdefault(name, Reason(reason.defect))
             assert entry.defect == reason.defect, name
             entry.ids.extend(reason.ids)
+        for remark, ids in other.notes.items():
+            self.notes.setdefault(remark, []).extend(ids)
 
     @property
     def num_dropped(self) -> int:
@@ -98,12 +107,13 @@ class Drops:
         beside.unlink(missing_ok=True)
 
     def to_json(self) -> dict[str, Any]:
-        """Return `{"read", "used", "dropped": {reason: {"count", "defect", "ids"}}}`."""
+        """Return `{"read", "used", "dropped": {reason: {"count", "defect", "ids"}}}`, and `"notes"` if any."""
         dropped = {
             name: {"count": len(r.ids), "defect": r.defect, "ids": list(r.ids)}
             for name, r in sorted(self.reasons.items())
         }
-        return {"read": self.read, "used": self.used, "dropped": dropped}
+        notes = {name: {"count": len(ids), "ids": list(ids)} for name, ids in sorted(self.notes.items())}
+        return {"read": self.read, "used": self.used, "dropped": dropped} | ({"notes": notes} if notes else {})
 
     def save(self, path: Path) -> None:
         """Write the ledger as JSON, whole or not at all."""

@@ -69,15 +69,27 @@ def make_example(
         audio = index.audio(item.row)
     except ValueError as err:
         return Dropped(index.key(item.row), item.task, f"corrupt: {err}")
-    target = tasks[item.task].target(utterance)
+    return compose(utterance, augment(audio) if augment else audio, item.task, tasks, prompts, item.prompt)
+
+
+def compose(
+    utterance: Utterance,
+    audio: np.ndarray,
+    task: str,
+    tasks: Mapping[str, TargetTask],
+    prompts: Prompts,
+    prompt: int = 0,
+) -> Example | Dropped:
+    """Return an utterance in a task with a prompt of its language; Dropped if it has no target there."""
+    target = tasks[task].target(utterance)
     if target is None:
-        return Dropped(utterance.key, item.task, "no_target")
+        return Dropped(utterance.key, task, "no_target")
     return Example(
         key=utterance.key,
-        task=item.task,
+        task=task,
         language=utterance.language,
-        prompt=prompts_for(prompts, item.task, utterance.language)[item.prompt],
+        prompt=prompts_for(prompts, task, utterance.language)[prompt],
         target=target,
-        audio=augment(audio) if augment else audio,
+        audio=audio,
         transcript=utterance.text,
     )

@@ -1,130 +1,130 @@
-"""From shards and a model to hypotheses: every task of a test set, with its own audio and with another's."""
+"""From shards and a model to hypotheses: each audio is read and encoded once for all tasks that ask for it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from transformers import PreTrainedTokenizerBase
 
 from osum import log, tasks
-from osum.audio.frames import MAX_SAMPLES, WINDOW_SAMPLES
-from osum.data.collate import collate_prefixes
+from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from osum.data.drops import Drops
-from osum.data.examples import Dropped, Item, Prompts, make_example
+from osum.data.examples import Dropped, Prompts, compose
 from osum.data.index import Index
+from osum.eval.buckets import length_buckets
+from osum.eval.configs import DecodingConfig
 from osum.eval.hypotheses import Hypothesis
-from osum.eval.swap import derangement
-from osum.model.generate import Generated, generate
-from osum.model.speech_llm import SpeechLLM
-from osum.rng import rng_for
-from osum.text.template import SulmTemplate
-from osum.types import Batch, Example, Utterance
+from osum.eval.requests import Request
+from osum.eval.speech_model import SpeechModel
+from osum.model.ending import Generated
+from osum.types import Example, Utterance
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request with all that it needs."""
+
+    number: int
+    """Place of the request among all."""
+    request: Request
+    example: Example
+    utterance: Utterance
+    """The reference."""
 
 
 class Decoder:
-    """A model with what turns utterances into its input and its output into text."""
+    """A model that answers the requests of a test set."""
 
-    def __init__(
-        self,
-        model: SpeechLLM,
-        tokenizer: PreTrainedTokenizerBase,
-        prompts: Prompts,
-        device: torch.device,
-        batch_size: int = 32,
-        num_beams: int = 1,
-    ) -> None:
-        """`prompts` are those of training; the first of each task and language is used."""
-        self._model, self._tokenizer, self._prompts, self._device = model.to(device).eval(), tokenizer, prompts, device
-        self._template = SulmTemplate(tokenizer)
-        self._batch_size, self._num_beams = batch_size, num_beams
+    def __init__(self, speech_model: SpeechModel, cfg: DecodingConfig) -> None:
+        self._speech_model, self._cfg = speech_model, cfg
 
-    def decode(
-        self,
-        index: Index,
-        task: str,
-        rows: Sequence[int],
-        max_new_tokens: int,
-        drops: Drops,
-        swap_seed: int | None = None,
-    ) -> list[Hypothesis]:
-        """Return hypotheses in the order of `rows`; with `swap_seed` each is made from another row's audio.
+    def decode(self, index: Index, requests: Sequence[Request], drops: Drops) -> list[Hypothesis | None]:
+        """Return the hypothesis of each request, None for what is left out and counted in `drops`.
 
-        Damaged utterances, and those shorter than a window or longer than Whisper's 30 s, are left out and counted in
-        `drops`.
+        That is damaged utterances, and those shorter than a window or longer than Whisper's 30 s.
         """
-        heard = list(rows) if swap_seed is None else _swapped(rows, swap_seed, task)
-        longest_first = sorted(range(len(rows)), key=lambda i: -int(index.rows[heard[i]]["num_samples"]))
-        found: dict[int, Hypothesis] = {}
-        label = task if swap_seed is None else f"{task} (swapped audio)"
-        with log.progress(total=len(rows), desc=f"decode {label}", unit="utt") as bar:
-            for start in range(0, len(rows), self._batch_size):
-                chosen = longest_first[start : start + self._batch_size]
-                made = [(i, self._example(index, task, rows[i], heard[i], drops)) for i in chosen]
-                kept = [(i, e) for i, e in made if e is not None]
-                if kept:
-                    written = self._write(collate_prefixes([e for _, e in kept], self._template), max_new_tokens)
-                    for (i, e), w in zip(kept, written, strict=True):
-                        found[i] = self._hypothesis(e, index.utterance(rows[i]), index.key(heard[i]), w)
-                bar.update(len(chosen))
-        return [found[i] for i in sorted(found)]
+        asking: dict[int, list[int]] = {}
+        for number, request in enumerate(requests):
+            asking.setdefault(request.audio_row, []).append(number)
+        rows = list(asking)
+        lens = [int(index.rows[row]["num_samples"]) for row in rows]
+        budget = self._cfg.max_batch_audio_s * SAMPLE_RATE_HZ
+        found: list[Hypothesis | None] = [None] * len(requests)
+        with log.progress(total=len(requests), desc="decode", unit="hyp") as bar:
+            for bucket in length_buckets(lens, self._cfg.batch_size, budget):
+                numbers = [number for i in bucket for number in asking[rows[i]]]
+                jobs, audio = prepare(index, [(n, requests[n]) for n in numbers], self._speech_model.prompts, drops)
+                for job, written in self._write(jobs, audio):
+                    found[job.number] = self._hypothesis(job, written, index.key(job.request.audio_row), drops)
+                bar.update(len(numbers))
+        return found
 
-    def _example(self, index: Index, task: str, row: int, heard_row: int, drops: Drops) -> Example | None:
-        drops.read += 1
-        made = make_example(index, Item(row, task, 0), {task: tasks.get(task)}, self._prompts)
-        if not isinstance(made, Dropped) and heard_row != row:
-            try:
-                made = replace(made, audio=index.audio(heard_row))
-            except ValueError as err:
-                made = Dropped(made.key, task, f"corrupt: {err}")
-        if isinstance(made, Dropped):
-            drops.add(made.reason.split(":")[0], made.key, defect=True)
-            return None
-        if not WINDOW_SAMPLES <= len(made.audio) <= MAX_SAMPLES:
-            drops.add("too_short" if len(made.audio) < WINDOW_SAMPLES else "too_long", made.key)
-            return None
-        drops.used += 1
-        return made
+    def _write(self, jobs: Sequence[Job], audio: dict[int, np.ndarray]) -> Iterable[tuple[Job, Generated]]:
+        """Encode every audio once; write batches of one task after another, as their texts end at about one time."""
+        speech = dict(zip(audio, self._speech_model.embed(list(audio.values())), strict=True))
+        ordered = sorted(jobs, key=lambda job: job.request.task)  # stable: longest first within a task
+        for start in range(0, len(ordered), self._cfg.batch_size):
+            batch = ordered[start : start + self._cfg.batch_size]
+            embedded = [speech[job.request.audio_row] for job in batch]
+            written = self._speech_model.write([job.example for job in batch], embedded, self._cfg)
+            yield from zip(batch, written, strict=True)
 
-    def _write(self, prefixes: Batch, max_new_tokens: int) -> list[Generated]:
-        eos = self._template.eos_id
-        return generate(self._model, prefixes.to(self._device), eos, max_new_tokens, self._num_beams)
-
-    def _hypothesis(self, example: Example, utterance: Utterance, audio_key: str, written: Generated) -> Hypothesis:
+    def _hypothesis(self, job: Job, written: Generated, audio_key: str, drops: Drops) -> Hypothesis:
+        if written.repeated:
+            drops.note("repeated", job.example.key)
         return Hypothesis(
-            key=example.key,
-            task=example.task,
-            prompt=example.prompt,
-            hypothesis=self._tokenizer.decode(written.ids, skip_special_tokens=True),
-            utterance=utterance,
+            key=job.example.key,
+            task=job.example.task,
+            prompt=job.example.prompt,
+            hypothesis=self._speech_model.text(written),
+            utterance=job.utterance,
             audio_key=audio_key,
             num_tokens=len(written.ids),
             truncated=written.truncated,
+            repeated=written.repeated,
         )
 
 
-def rows_of(index: Index, task: str, max_utts: int | None) -> list[int]:
-    """Return the rows that serve a task, at most so many, spread evenly over the set."""
-    if task in index.header.tasks:
-        bit = np.uint64(1 << index.header.tasks.index(task))
-        served = np.flatnonzero(index.rows["tasks"] & bit).tolist()
-    else:
-        served = [row for row in range(len(index)) if _serves(index, row, tasks.get(task))]
-    if max_utts is None or len(served) <= max_utts:
-        return served
-    return [served[i * len(served) // max_utts] for i in range(max_utts)]
+def prepare(
+    index: Index, asked: Iterable[tuple[int, Request]], prompts: Prompts, drops: Drops
+) -> tuple[list[Job], dict[int, np.ndarray]]:
+    """Read what numbered requests need; return those that can be answered, and each audio they hear once, by row."""
+    audio: dict[int, np.ndarray | ValueError] = {}
+    jobs = []
+    for number, request in asked:
+        drops.read += 1
+        if request.audio_row not in audio:
+            audio[request.audio_row] = _read(index, request.audio_row)
+        made = _job(index, number, request, audio[request.audio_row], prompts)
+        if isinstance(made, Dropped):
+            reason = made.reason.split(":")[0]
+            drops.add(reason, made.key, defect=reason not in ("too_short", "too_long"))
+        else:
+            drops.used += 1
+            jobs.append(made)
+    heard = {job.request.audio_row for job in jobs}
+    return jobs, {row: samples for row, samples in audio.items() if row in heard}
 
 
-def _serves(index: Index, row: int, task: tasks.Task) -> bool:
+def _read(index: Index, row: int) -> np.ndarray | ValueError:
     try:
-        return task.target(index.utterance(row)) is not None
-    except ValueError:
-        return True  # damaged: decoding will drop and count it
+        return index.audio(row)
+    except ValueError as err:
+        return err
 
 
-def _swapped(rows: Sequence[int], seed: int, task: str) -> list[int]:
-    if len(rows) < 2:
-        raise ValueError(f"task {task}: {len(rows)} utterance(s) can't be swapped; use more, or --swapped false")
-    return [rows[i] for i in derangement(len(rows), rng_for(seed, "swap", task))]
+def _job(
+    index: Index, number: int, request: Request, audio: np.ndarray | ValueError, prompts: Prompts
+) -> Job | Dropped:
+    row, task, _ = request
+    try:
+        utterance = index.utterance(row)
+    except ValueError as err:
+        return Dropped(index.key(row), task, f"corrupt: {err}")
+    if isinstance(audio, ValueError):
+        return Dropped(utterance.key, task, f"corrupt: {audio}")
+    if not WINDOW_SAMPLES <= len(audio) <= MAX_SAMPLES:
+        return Dropped(utterance.key, task, "too_short" if len(audio) < WINDOW_SAMPLES else "too_long")
+    example = compose(utterance, audio, task, {task: tasks.get(task)}, prompts)
+    return example if isinstance(example, Dropped) else Job(number, request, example, utterance)

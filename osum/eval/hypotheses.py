@@ -40,6 +40,8 @@ class Hypothesis:
     """Tokens generated, the end token not counted."""
     truncated: bool
     """True when the token limit, not the end token, stopped the generation."""
+    repeated: bool = False
+    """True when the guard against repetition stopped the generation."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that `from_json` reads."""
@@ -49,11 +51,11 @@ class Hypothesis:
     @classmethod
     def from_json(cls, obj: dict[str, Any]) -> Hypothesis:
         """Build from the plain form; fields that are not ours are ignored. ValueError names what is missing."""
-        names = [f.name for f in dataclasses.fields(cls)]
-        missing = sorted(set(names) - obj.keys())
+        fields = dataclasses.fields(cls)
+        missing = sorted(f.name for f in fields if f.name not in obj and f.default is dataclasses.MISSING)
         if missing:
             raise ValueError(f"hypothesis {obj.get('key', '?')!r} lacks {missing}")
-        kept = {name: obj[name] for name in names}
+        kept = {f.name: obj[f.name] for f in fields if f.name in obj}
         return cls(**{**kept, "utterance": Utterance.from_json(obj["utterance"])})
 
 

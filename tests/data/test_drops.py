@@ -68,3 +68,13 @@ def test_merge_adds_a_workers_ledger() -> None:
     ours.merge(theirs)
     ours.merge(theirs)
     assert (ours.read, ours.used, ours.num_dropped, ours.num_defects) == (5, 3, 2, 2)
+
+
+def test_notes_are_kept_beside_what_is_used():
+    drops, other = Drops(read=1, used=1), Drops(read=2, used=2)
+    assert "notes" not in drops.to_json()
+    drops.note("repeated", "a")
+    other.note("repeated", "b")
+    drops.merge(other)
+    drops.check(max_defect_rate=0.0)
+    assert drops.to_json()["notes"] == {"repeated": {"count": 2, "ids": ["a", "b"]}}

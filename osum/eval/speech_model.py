@@ -1,0 +1,148 @@
+"""A trained model with its tokenizer and prompts: audio in, text out. `osum.load` returns one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from osum.audio import io as audio_io
+from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from osum.data.collate import collate_prefixes
+from osum.data.examples import Prompts, prompts_for
+from osum.eval.buckets import length_buckets
+from osum.eval.configs import DecodingConfig
+from osum.model.ending import Generated, StopRules
+from osum.model.folder import RECORD, TOKENIZER, load_sulm
+from osum.model.generate import embed_each, generate
+from osum.model.speech_llm import SpeechLLM
+from osum.text import tokenizer as text_tokenizer
+from osum.text.template import SulmTemplate
+from osum.types import Example
+
+ENCODED_S = 60
+"""Seconds of audio that go through the encoder together: more is no faster, and its activations are large."""
+SULM = "sulm"
+"""Where an experiment keeps the speech-understanding language model."""
+
+
+class SpeechModel:
+    """What turns audio into text; the log-mel features are `model.log_mel`."""
+
+    def __init__(
+        self,
+        model: SpeechLLM,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Prompts,
+        device: torch.device | str = "cpu",
+        precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
+        """`prompts` are those of training; the first of each task and language is used."""
+        if precision == "bfloat16":
+            _halve(model)
+        self.model, self.tokenizer, self.prompts = model.to(device).eval(), tokenizer, prompts
+        self.device = torch.device(device)
+        self._autocast = precision == "bfloat16"
+        self._template = SulmTemplate(tokenizer)
+
+    def decode(
+        self,
+        *audio: np.ndarray | str | Path,
+        task: str = "asr",
+        language: str = "en",
+        prompt: str | None = None,
+        cfg: DecodingConfig | None = None,
+    ) -> list[str]:
+        """Return what the model writes about each audio: arrays (num_samples,) at 16 kHz in [-1, 1], or files.
+
+        `osum.tasks.get(task).parse` splits it into transcript and labels. The prompt is the one of evaluation unless
+        given. ValueError for audio that is unreadable, under 25 ms or over 30 s, and for a task without prompts.
+        """
+        cfg = DecodingConfig() if cfg is None else cfg
+        prompt = prompts_for(self.prompts, task, language)[0] if prompt is None else prompt
+        heard = [_samples(a, f"audio {number}") for number, a in enumerate(audio)]
+        examples = [Example(str(n), task, language, prompt, "", samples) for n, samples in enumerate(heard)]
+        texts = [""] * len(examples)
+        budget = cfg.max_batch_audio_s * SAMPLE_RATE_HZ
+        for bucket in length_buckets([len(samples) for samples in heard], cfg.batch_size, budget):
+            speech = self.embed([heard[n] for n in bucket])
+            for n, written in zip(bucket, self.write([examples[n] for n in bucket], speech, cfg), strict=True):
+                texts[n] = self.text(written)
+        return texts
+
+    def embed(self, audio: Sequence[np.ndarray]) -> list[Tensor]:
+        """Return the speech embeddings (S_i, H) at 12.5 Hz of utterances (num_samples,) float32 at 16 kHz."""
+        found: dict[int, Tensor] = {}
+        for bucket in length_buckets([len(samples) for samples in audio], len(audio), ENCODED_S * SAMPLE_RATE_HZ):
+            packed = torch.from_numpy(np.concatenate([audio[i] for i in bucket])).to(self.device)
+            lens = torch.tensor([len(audio[i]) for i in bucket], device=self.device)
+            with self._precision():
+                found.update(zip(bucket, embed_each(self.model, packed, lens), strict=True))
+        return [found[i] for i in range(len(audio))]
+
+    def write(self, examples: Sequence[Example], speech: Sequence[Tensor], cfg: DecodingConfig) -> list[Generated]:
+        """Write about utterances whose speech embeddings are at hand; a text depends on nothing but its own example."""
+        prefixes = collate_prefixes(examples, self._template).to(self.device)
+        limits = [cfg.limit(e.task) for e in examples]
+        rules = StopRules(self.stop_ids(cfg), cfg.max_repeats)
+        with self._precision():
+            return generate(self.model, prefixes, limits, rules, cfg.num_beams, speech)
+
+    def text(self, written: Generated) -> str:
+        """Return generated tokens as text."""
+        return self.tokenizer.decode(written.ids, skip_special_tokens=True)
+
+    def stop_ids(self, cfg: DecodingConfig) -> frozenset[int]:
+        """Return the tokens that end a text. ValueError if the tokenizer does not have one of `stop_tokens`."""
+        vocabulary = self.tokenizer.get_vocab() if cfg.stop_tokens else {}
+        if unknown := [token for token in cfg.stop_tokens if token not in vocabulary]:
+            raise ValueError(f"stop_tokens: {unknown} are no tokens of this tokenizer; leave them out")
+        return frozenset([self._template.eos_id, *(vocabulary[token] for token in cfg.stop_tokens)])
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
+
+
+def load(
+    folder: Path | str,
+    device: torch.device | str | None = None,
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> SpeechModel:
+    """Load an experiment, its `sulm` folder or a converted one; on the GPU, if there is one, unless told otherwise.
+
+    FileNotFoundError if there is no such model, ValueError naming the file that does not fit.
+    """
+    folder = Path(folder)
+    found = next((f for f in (folder, folder / SULM) if (f / RECORD).is_file()), None)
+    if found is None:
+        raise FileNotFoundError(f"{folder}: holds neither {RECORD} nor {SULM}/{RECORD}; give a model or an experiment")
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, record = load_sulm(found)
+    return SpeechModel(model, text_tokenizer.load(found / TOKENIZER), record.prompts, device, precision)
+
+
+def _samples(audio: np.ndarray | str | Path, name: str) -> np.ndarray:
+    if isinstance(audio, np.ndarray):
+        if audio.ndim != 1 or audio.dtype.kind != "f":
+            raise ValueError(f"{name}: {audio.dtype} of shape {audio.shape}; give one channel of floats in [-1, 1]")
+        samples = audio_io.check(audio.astype(np.float32), name)
+    else:
+        name = str(audio)
+        samples = audio_io.resample(*audio_io.load(audio))
+    if not WINDOW_SAMPLES <= len(samples) <= MAX_SAMPLES:
+        seconds = len(samples) / SAMPLE_RATE_HZ
+        raise ValueError(f"{name}: {seconds:.3f} s at 16 kHz; Whisper hears 0.025 to 30 s, so cut or leave it out")
+    return samples
+
+
+def _halve(model: SpeechLLM) -> None:
+    """Keep matrices as bfloat16; norms, biases and the feature extraction stay float32."""
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.data = parameter.data.bfloat16()

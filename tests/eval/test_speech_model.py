@@ -1,0 +1,118 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import osum
+from osum.audio import io
+from osum.eval.configs import DecodingConfig
+from osum.eval.speech_model import SpeechModel
+from osum.model.folder import save_sulm
+from osum.types import Example
+
+CFG = DecodingConfig(max_new_tokens=6)
+
+
+def noise(seed, num_samples):
+    return (0.1 * np.random.default_rng(seed).standard_normal(num_samples)).astype(np.float32)
+
+
+@pytest.fixture
+def experiment(sulm, sulm_record, tokenizer_dir, tmp_path):
+    save_sulm(tmp_path / "exp/sulm", sulm, sulm_record, tokenizer_dir)
+    return tmp_path / "exp"
+
+
+def test_load_gives_model_tokenizer_and_features(experiment, sulm, bpe, sulm_record):
+    for folder in (experiment, experiment / "sulm", str(experiment)):
+        loaded = osum.load(folder, device="cpu")
+        assert not loaded.model.training and loaded.device == torch.device("cpu")
+        assert loaded.tokenizer.get_vocab() == bpe.get_vocab() and loaded.prompts == sulm_record.prompts
+        for ours, theirs in zip(loaded.model.parameters(), sulm.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    mel, lens = loaded.model.log_mel(torch.from_numpy(noise(0, 16_000)), torch.tensor([16_000]))
+    assert mel.shape == (1, 80, 100) and lens.tolist() == [100]
+
+
+def test_files_and_arrays_are_decoded_in_any_company(experiment, tmp_path):
+    loaded = osum.load(experiment, device="cpu")
+    short, long = noise(1, 9_000), io.load(io.encode(noise(2, 17_000), "wav"))[0]
+    (tmp_path / "a.wav").write_bytes(io.encode(noise(2, 17_000), "wav"))
+    texts = loaded.decode(short, tmp_path / "a.wav", long, task="sgc", language="zh", cfg=CFG)
+    assert texts[1] == texts[2]
+    assert texts == [loaded.decode(a, task="sgc", language="zh", cfg=CFG)[0] for a in (short, long, long)]
+    prompt = loaded.prompts["sgc"]["zh"][0]
+    assert texts[:1] == loaded.decode(short, task="asr", prompt=prompt, cfg=CFG), "only the prompt names the task"
+    assert loaded.decode(task="asr") == []
+
+
+def test_a_file_at_another_rate_is_resampled(experiment, tmp_path):
+    loaded = osum.load(experiment, device="cpu")
+    tone = np.sin(np.arange(8_000) * 0.1).astype(np.float32) / 2
+    (tmp_path / "8k.wav").write_bytes(io.encode(tone, "wav", rate_hz=8_000))
+    heard = io.resample(*io.load(tmp_path / "8k.wav"))
+    assert len(heard) == 16_000
+    assert loaded.decode(tmp_path / "8k.wav", cfg=CFG) == loaded.decode(heard, cfg=CFG)
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (np.zeros(399, dtype=np.float32), r"audio 0: 0.025 s .* cut or leave it out"),
+        (np.zeros(480_001, dtype=np.float32), r"audio 0: 30.000 s .* cut or leave it out"),
+        (np.zeros(16_000, dtype=np.int16), r"audio 0: int16 of shape \(16000,\)"),
+        (np.zeros((16_000, 2), dtype=np.float32), r"shape \(16000, 2\); give one channel"),
+        (np.full(16_000, np.nan), r"audio 0: NaN"),
+        ("no such file.wav", r"no such file.wav: unreadable audio"),
+    ],
+)
+def test_audio_that_can_not_be_heard_is_named(sulm, bpe, sulm_record, audio, message):
+    with pytest.raises(ValueError, match=message):
+        SpeechModel(sulm, bpe, sulm_record.prompts).decode(audio)
+
+
+def test_what_is_missing_is_named(experiment, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds neither model.yaml nor sulm/model.yaml"):
+        osum.load(tmp_path)
+    loaded = osum.load(experiment, device="cpu")
+    with pytest.raises(ValueError, match="task 'ser' has no prompts"):
+        loaded.decode(noise(0, 9_000), task="ser")
+    with pytest.raises(ValueError, match=r"stop_tokens: \['<none>'\] are no tokens"):
+        loaded.decode(noise(0, 9_000), cfg=DecodingConfig(stop_tokens=["<|im_end|>", "<none>"]))
+    with pytest.raises(AttributeError, match="no attribute 'save'"):
+        _ = osum.save
+
+
+def test_stop_tokens_end_a_text_and_are_no_part_of_it(sulm, bpe, sulm_record):
+    model, audio = SpeechModel(sulm, bpe, sulm_record.prompts), noise(3, 12_000)
+    example = Example("u", "asr", "en", "do it", "", audio)
+    free = model.write([example], model.embed([audio]), CFG)[0].ids
+    token = bpe.convert_ids_to_tokens(free[2])
+    stopped = model.write([example], model.embed([audio]), DecodingConfig(max_new_tokens=6, stop_tokens=[token]))[0]
+    assert stopped.ids == free[: free.index(free[2])] and not stopped.truncated
+    assert model.stop_ids(CFG) == {bpe.eos_token_id}
+
+
+def test_bfloat16_is_near_float32_in_any_company(sulm_record, bpe):
+    # Keeps 8 bits of each number: embeddings of size 1 to 10 differ by some hundredths.
+    audio = [noise(seed, num_samples) for seed, num_samples in enumerate((9_000, 17_000, 5_001))]
+    embedded = {}
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(5)
+        model = SpeechModel(sulm_record.build(), bpe, sulm_record.prompts, precision=precision)
+        embedded[precision] = torch.cat(model.embed(audio)).float()
+        alone = torch.cat([model.embed([a])[0] for a in audio]).float()
+        bound = {"float32": 1e-5, "bfloat16": 0.05}[precision] * float(alone.abs().max())
+        torch.testing.assert_close(embedded[precision], alone, rtol=0, atol=bound)
+        assert model.model.encoder.whisper.conv1.weight.dtype == getattr(torch, precision)
+        assert model.model.log_mel.filters.dtype == model.model.adaptor.norm.weight.dtype == torch.float32
+    scale = float(embedded["float32"].abs().max())
+    torch.testing.assert_close(embedded["bfloat16"], embedded["float32"], rtol=0, atol=0.05 * scale)
+    assert len(model.decode(*audio, cfg=CFG)) == 3
+
+
+def test_osum_itself_is_light():
+    code = "import sys, osum; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
