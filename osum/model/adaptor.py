@@ -15,6 +15,7 @@ from osum.audio.frames import MAX_ENCODER_FRAMES, num_adaptor_frames
 from osum.model.attention import attend
 from osum.model.configs import AdaptorConfig
 from osum.model.packing import Packing
+from osum.model.timeline import Timeline
 
 
 class CausalConv(nn.Module):
@@ -22,6 +23,7 @@ class CausalConv(nn.Module):
 
     def __init__(self, width: int, stride: int) -> None:
         super().__init__()
+        self.stride = stride
         self.conv = nn.Conv1d(width, width, kernel_size=3, stride=stride)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -75,13 +77,21 @@ class Adaptor(nn.Module):
 
     def forward(self, frames: Tensor, packing: Packing) -> tuple[Tensor, Packing]:
         """Packed (E, D) -> packed (S, H) and its packing."""
-        hidden = self.convs(packing.pad(frames).transpose(1, 2)).transpose(1, 2)
-        packing = Packing(num_adaptor_frames(packing.lens))
-        hidden = self.embed(packing.pack(hidden)) * self.scale + self.positions[packing.positions]
+        hidden, packing = self._downsample(frames, packing), Packing(num_adaptor_frames(packing.lens))
+        hidden = self.embed(hidden) * self.scale + self.positions[packing.positions]
         hidden = nn.functional.dropout(hidden, self.dropout, self.training)
         for layer in self.layers:
             hidden = layer(hidden, packing)
         return self.proj(self.norm(hidden)), packing
+
+    def _downsample(self, frames: Tensor, packing: Packing) -> Tensor:
+        """Packed (E, D) at 50 Hz -> packed (S, D) at 12.5 Hz."""
+        # The kernels reach two frames back, also at half the rate: hence the gap of four.
+        axis = Timeline.of(packing.lens, gap=4, multiple=4)
+        hidden = axis.spread(frames)
+        for conv in self.convs:
+            hidden, axis = conv(axis.clear(hidden)), axis.strided(conv.stride)
+        return axis.gather(hidden)
 
 
 def sinusoids(length: int, width: int) -> Tensor:

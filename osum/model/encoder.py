@@ -5,7 +5,6 @@ Letters: B utterances, T mel frames, E = total encoder frames, D width.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 from transformers import WhisperConfig
@@ -14,6 +13,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from osum.audio.frames import MAX_ENCODER_FRAMES, num_encoder_frames
 from osum.model.attention import IMPLEMENTATION, Segments
 from osum.model.packing import Packing
+from osum.model.timeline import Timeline
 
 
 class Encoder(nn.Module):
@@ -37,12 +37,11 @@ class Encoder(nn.Module):
             raise ValueError(
                 f"{int(mel_lens.max())} mel frames exceed Whisper's {2 * MAX_ENCODER_FRAMES} (30 s); cut the audio"
             )
-        beyond = torch.arange(mel.shape[2], device=mel.device) >= mel_lens[:, None, None]
-        # Both zeroings are needed: the kernels reach one frame past the end, before either convolution.
-        hidden = gelu(self.whisper.conv1(mel.masked_fill(beyond, 0.0)))
-        hidden = gelu(self.whisper.conv2(hidden.masked_fill(beyond, 0.0)))
-        packing = Packing(num_encoder_frames(mel_lens))
-        hidden = packing.pack(hidden.transpose(1, 2)[:, : packing.max_len])
+        axis = Timeline.of(mel_lens, gap=1, multiple=2)
+        hidden = axis.spread(Packing(mel_lens).pack(mel.transpose(1, 2)))
+        # Gaps must be zero before either convolution: the kernels reach one frame past the end.
+        hidden = gelu(self.whisper.conv2(axis.clear(gelu(self.whisper.conv1(hidden)))))
+        hidden, packing = axis.strided(2).gather(hidden), Packing(num_encoder_frames(mel_lens))
         hidden = hidden + self.whisper.embed_positions.weight[packing.positions]
         hidden = nn.functional.dropout(hidden, self.whisper.dropout, self.training)
         for layer in self.whisper.layers:
