@@ -81,7 +81,9 @@ class Baseline(nn.Module):
             lens = torch.tensor([len(a) for a in audio], device=audio[0].device)
             return self.model.log_mel(torch.cat(audio), lens)
         mels = [log_mel(a, self.model.encoder.n_mels) for a in audio]
-        return pad_sequence(mels, batch_first=True).transpose(1, 2), torch.tensor(list(map(len, mels))).to(audio[0].device)
+        return pad_sequence(mels, batch_first=True).transpose(1, 2), torch.tensor(list(map(len, mels))).to(
+            audio[0].device
+        )
 
     def _encode(self, mel: Tensor, mel_lens: Tensor) -> tuple[Tensor, Tensor]:
         """-> (B, T, D) frames at 50 Hz and their lengths."""
