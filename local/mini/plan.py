@@ -17,10 +17,10 @@ QUESTION_SHARE = 0.2
 STYLE_SHARE = 0.5
 """The rest, 0.275, are plain sentences, all with an emotion."""
 STYLE_WITH_EMOTION_SHARE = 0.4
-EVENT_SHARE = 0.2
+EVENT_SHARE = 0.15
 CLOSED_SHARE = 0.6
 """Of the questions."""
-EVENT_PLACES = ("after", "after", "after", "before", "before", "inside")
+EVENT_PLACES = ("after", "after", "after", "after", "before", "inside")
 
 
 @dataclass(frozen=True)

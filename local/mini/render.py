@@ -169,10 +169,10 @@ def _pad(audio: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float
 
 
 def _finish(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add noise at 15 to 35 dB, change the gain by up to 6 dB, never clip; returns int16."""
+    """Add noise at 25 to 40 dB, change the gain by up to 6 dB, never clip; returns int16."""
     noise = signal.colored_noise(len(audio), str(rng.choice(["white", "pink", "babble"])), rng)
     level = np.sqrt(np.mean(audio**2))
-    audio = audio + noise * level * 10 ** (-rng.uniform(15, 35) / 20)
+    audio = audio + noise * level * 10 ** (-rng.uniform(25, 40) / 20)
     audio = audio * 10 ** (rng.uniform(-6, 6) / 20)
     audio = audio * min(1.0, _PEAK / np.abs(audio).max())
     return np.round(audio * 32767).astype(np.int16)

@@ -9,13 +9,11 @@ from osum.rng import rng_for
 VARIANTS = {
     ("train", "male"): {
         "m1": 98, "m2": 100, "m3": 104, "m5": 103, "m7": 108,
-        "Alex": 104, "max": 107, "travis": 107, "Andy": 98, "adam": 100,
-        "Gene": 94, "Lee": 95, "Mario": 109, "Mike": 90, "RicishayMax": 103, "norbert": 102, "pedro": 103,
+        "Alex": 104, "max": 107, "travis": 107, "Andy": 98, "adam": 100, "norbert": 102,
     },
     ("train", "female"): {
-        "f1": 177, "f2": 192, "f3": 206, "f5": 202, "belinda": 227,
-        "Alicia": 248, "steph": 182, "shelby": 175, "steph2": 182, "grandma": 199,
-        "Andrea": 242,
+        "f1": 177, "f2": 192, "f3": 206, "f5": 202,
+        "belinda": 227, "Alicia": 248, "steph": 182, "shelby": 175, "steph2": 182, "grandma": 199, "Andrea": 242,
     },
     ("dev", "male"): {"edward": 101, "john": 103},
     ("dev", "female"): {"linda": 226, "aunty": 174},

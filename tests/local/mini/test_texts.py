@@ -28,10 +28,10 @@ def test_texts_are_lower_case_words_or_han_characters(language, legal):
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_every_style_has_a_register_and_25_closed_questions(language):
+def test_every_style_has_a_register_and_20_closed_questions(language):
     assert set(GRAMMAR[language]["registers"]) == {"plain", *STYLES}
     questions = [question for question, _ in GRAMMAR[language]["closed_questions"]]
-    assert len(questions) == len(set(questions)) == 25
+    assert len(questions) == len(set(questions)) == 20
 
 
 def test_vocabulary_is_small():
@@ -62,7 +62,7 @@ def test_repeated_slots_get_different_values():
 def test_held_out_combinations_never_occur_in_train(language):
     train = {texts.draw_question(GRAMMAR, language, "slot", rng(s), unseen=False).spoken for s in range(300)}
     test = {texts.draw_question(GRAMMAR, language, "slot", rng(s), unseen=True).spoken for s in range(300)}
-    assert len(test) >= 8
+    assert len(test) == 7
     assert len(train) > 2 * len(test)
     assert not train & test
     assert {w for t in test for w in texts.unit_spans(t, language)}  # every question has units
