@@ -15,29 +15,29 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 T = TypeVar("T")
 
 
-def load(config_class: type[T], argv: list[str] | None = None) -> T:
+def load(config_class: type[T], argv: list[str] | None = None, file_option: str = "--config") -> T:
     """Build a config dataclass from ``--config FILE.yaml`` and overrides such as ``--optim.lr 1e-4``.
 
     Later arguments win over earlier ones. A wrong name, type or value ends the program with one line
-    that names it and the file (exit status 2).
+    that names it and the file (exit status 2). `file_option`: what ``--config`` is called where that is a field.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        return _parse(config_class, argv)
+        return _parse(config_class, argv, file_option)
     except ValueError as err:
-        files = "".join(f"{value}: " for name, value in pairwise(argv) if name == "--config")
+        files = "".join(f"{value}: " for name, value in pairwise(argv) if name == file_option)
         sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {files}{err}; --help lists the options\n")
         sys.exit(2)
 
 
-def _parse(config_class: type[T], argv: list[str]) -> T:
+def _parse(config_class: type[T], argv: list[str], file_option: str = "--config") -> T:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)  # --help shows the sentence under each field
     parser = ArgumentParser(description=config_class.__doc__, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file with the fields below; flags after it override it")
+    parser.add_argument(file_option, action="config", help="YAML file with the fields below; later flags override it")
     parser.add_class_arguments(config_class)
     try:
         parsed = parser.parse_args(argv)
-        parsed.pop("config")
+        parsed.pop(file_option.lstrip("-"))
         return config_class(**vars(parser.instantiate_classes(parsed)))
     except (ArgumentError, ValueError) as err:
         raise ValueError(" ".join(str(err).split())) from err

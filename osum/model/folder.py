@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from osum import config
@@ -16,6 +16,8 @@ from osum.model.whisper import MultitaskWhisper
 PARAMETERS = "model.safetensors"
 RECORD = "model.yaml"
 TOKENIZER = "tokenizer"
+OWN_LLM = "llm"
+"""Folder of the base LLM of a converted model."""
 BASE_LLM = r"^llm\."
 """Frozen parameters of a pretrained LLM stay in its own folder."""
 
@@ -58,6 +60,13 @@ class SulmRecord:
         encoder = build_encoder(self.encoder)
         return build_speech_llm(self.model, encoder, self.vocab_size, self.eos_token_id, self.num_ctc_units)
 
+    def located(self, folder: Path) -> SulmRecord:
+        """Return the record of a model in `folder`, where an LLM path such as `./llm` is meant relative to it."""
+        llm = self.model.llm
+        if llm.path is None or not llm.path.startswith("./"):
+            return self
+        return replace(self, model=replace(self.model, llm=replace(llm, path=str(folder / llm.path))))
+
     @property
     def without(self) -> str | None:
         """Pattern of frozen parameters that are not stored."""
@@ -80,17 +89,21 @@ def load_whisper(folder: Path) -> tuple[MultitaskWhisper, WhisperRecord]:
     return model, record
 
 
-def save_sulm(folder: Path, model: SpeechLLM, record: SulmRecord, tokenizer_dir: Path) -> None:
-    """Write record, parameters, tokenizer and units: all that decoding needs besides a pretrained base LLM."""
+def save_sulm(folder: Path, model: SpeechLLM, record: SulmRecord, tokenizer_dir: Path | None) -> None:
+    """Write record, parameters, tokenizer and units: all that decoding needs besides a pretrained base LLM.
+
+    None leaves the tokenizer to the caller.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config.save(record, folder / RECORD)
-    shutil.copytree(tokenizer_dir, folder / TOKENIZER, dirs_exist_ok=True)
+    if tokenizer_dir is not None:
+        shutil.copytree(tokenizer_dir, folder / TOKENIZER, dirs_exist_ok=True)
     save_parameters(parameters_of(model, record.without), folder / PARAMETERS)
 
 
 def load_sulm(folder: Path) -> tuple[SpeechLLM, SulmRecord]:
     """Read a folder of `save_sulm`, in evaluation mode."""
-    record = config.read(SulmRecord, folder / RECORD)
+    record = config.read(SulmRecord, folder / RECORD).located(folder)
     model = record.build()
     load_parameters(model, folder / PARAMETERS, record.without)
     return model.eval(), record

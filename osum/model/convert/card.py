@@ -1,0 +1,50 @@
+"""The model card of an exported model: what it is, how to load it, and the licences of what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import yaml
+
+UNKNOWN = "unknown"
+
+
+@dataclass
+class Licences:
+    """What was said about licences; what was not is `unknown`."""
+
+    model: str = UNKNOWN
+    """Licence of the exported model."""
+    base_models: dict[str, str] = field(default_factory=dict)
+    """Name -> licence of the models that it started from."""
+    corpora: dict[str, str] = field(default_factory=dict)
+    """Name -> licence of the corpora that it was trained on."""
+
+
+def model_card(title: str, contents: Mapping[str, str], usage: str, parts: Mapping[str, str], said: Licences) -> str:
+    """Return the text of README.md.
+
+    `contents`: file or folder -> what it holds; `usage`: Python that loads it; `parts`: part -> what it started from.
+    """
+    base_models = {**dict.fromkeys(parts.values(), UNKNOWN), **said.base_models}
+    header = yaml.safe_dump({"license": said.model, "library_name": "transformers"}, sort_keys=False)
+    sections = [
+        f"---\n{header}---\n\n# {title}",
+        _table(("file", "holds"), contents),
+        f"```python\n{usage}\n```",
+        f"## Licences\n\nThis model: {said.model}.",
+        _table(("part", "started from"), parts),
+        _table(("base model", "licence"), base_models),
+        _table(("corpus", "licence"), said.corpora or {UNKNOWN: UNKNOWN}),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _table(heads: tuple[str, str], rows: Mapping[str, str]) -> str:
+    lines = [heads, ("---", "---"), *rows.items()]
+    return "\n".join("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
