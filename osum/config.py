@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentError
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
@@ -31,6 +31,7 @@ def load(config_class: type[T], argv: list[str] | None = None, file_option: str 
 
 
 def _parse(config_class: type[T], argv: list[str], file_option: str = "--config") -> T:
+    _resolve_annotations(config_class)
     set_parsing_settings(docstring_parse_attribute_docstrings=True)  # --help shows the sentence under each field
     parser = ArgumentParser(description=config_class.__doc__, exit_on_error=False)
     parser.add_argument(file_option, action="config", help="YAML file with the fields below; later flags override it")
@@ -41,6 +42,21 @@ def _parse(config_class: type[T], argv: list[str], file_option: str = "--config"
         return config_class(**vars(parser.instantiate_classes(parsed)))
     except (ArgumentError, ValueError) as err:
         raise ValueError(" ".join(str(err).split())) from err
+
+
+def _resolve_annotations(hint: Any) -> None:
+    """Make the field types of a dataclass, and of those in it, types instead of strings.
+
+    jsonargparse would do so as well, but runs the `if TYPE_CHECKING:` imports of their modules for it: torch, seconds.
+    """
+    if not dataclasses.is_dataclass(hint):
+        for part in get_args(hint):
+            _resolve_annotations(part)
+        return
+    hints = get_type_hints(hint)
+    hint.__init__.__annotations__.update(hints)
+    for of_field in hints.values():
+        _resolve_annotations(of_field)
 
 
 def to_dict(config: Any) -> Any:
