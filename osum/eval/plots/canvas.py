@@ -18,6 +18,8 @@ FAINT = "#c9d1d9"
 INK = "#24292f"
 SERIES = ("#2f6fb3", "#e08214", "#2a9d6f", "#c44e52", "#8065b0", "#8c6d4f", "#d070a8", "#7f8c8d", "#b5a52b", "#3bb3c3")
 """Distinguishable also with the common colour-vision deficiencies, in this order."""
+LINE_STYLES = ("solid", (0, (4, 1.2)), (0, (1, 1)))
+"""Where lines outnumber the colours: solid for the first of a colour, dashed for the second, dotted for the third."""
 
 GLOSSES = {
     "新闻科普": "news, science",
@@ -53,6 +55,12 @@ _STYLE = {
     "figure.constrained_layout.h_pad": 0.08,
     "figure.constrained_layout.w_pad": 0.08,
 }
+
+
+def line_look(number: int) -> tuple[str, str | tuple[int, tuple[float, float]]]:
+    """Return colour and line style of a picture's line by its number from 0; 30 lines look different."""
+    repeats, colour = divmod(number, len(SERIES))
+    return SERIES[colour], LINE_STYLES[repeats % len(LINE_STYLES)]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
 
 SMOOTHING_SHARE = 0.02
 """Time constant of the running mean over the training loss, as a share of the logged points."""
+LEGEND_ROWS = 16
+"""Tasks below each other beside their lines."""
 
 
 def training(title: str, curves: Curves) -> bytes:
     """Return a PNG of the training and dev loss, the loss per task (dev where logged) and the learning rate."""
-    with canvas.figure(9.6, 3.1) as fig:
+    with canvas.figure(11.0, 3.1) as fig:
         loss, tasks, rate = fig.subplots(1, 3, width_ratios=(1.25, 1.25, 0.8))
         _loss(loss, curves)
         loss.set_title(f"{title}: loss")
@@ -54,10 +57,13 @@ def _per_task(axes: Axes, curves: Curves) -> None:
     shown = [(task, curves.get(split, f"loss.{task}")) for task in curves.tasks(split)]
     for i, (task, points) in enumerate(shown):
         values = points.values if split == "dev" else smoothed(points.values)
-        axes.plot(points.steps, values, color=canvas.SERIES[i % len(canvas.SERIES)], label=task, linewidth=1.3)
+        colour, style = canvas.line_look(i)
+        axes.plot(points.steps, values, color=colour, linestyle=style, label=task, linewidth=1.3)
     _scale(axes, [points for _, points in shown])
     if shown:
-        axes.legend(ncols=2, fontsize=7.5, columnspacing=1.0, handlelength=1.2)
+        columns = math.ceil(len(shown) / LEGEND_ROWS)
+        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03), "borderaxespad": 0.2}  # beside: it hides no line
+        axes.legend(**place, ncols=columns, fontsize=7.5, columnspacing=1.0, handlelength=2.2, labelspacing=0.25)
 
 
 def _scale(axes: Axes, series: list[Points | None]) -> None:

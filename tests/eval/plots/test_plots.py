@@ -11,7 +11,7 @@ from PIL import Image
 from osum.eval.curves import Curves, Points
 from osum.eval.plots import canvas
 from osum.eval.plots.confusion import confusion
-from osum.eval.plots.curves import smoothed, training
+from osum.eval.plots.curves import _per_task, smoothed, training
 from osum.eval.plots.overview import Bar, overview
 from osum.eval.plots.timeline import Timeline, timeline, timeline_legend
 
@@ -45,6 +45,25 @@ def test_timeline_numbers_what_the_font_lacks() -> None:
 
 def test_overview_without_some_figures() -> None:
     assert size_of(overview("test", [Bar("asr", 0.9, None, None, None), Bar("ser", None, None, 0.2, 0.3)]))[0] > 500
+
+
+def test_lines_look_different_and_the_first_ones_differ_by_colour_alone() -> None:
+    looks = [canvas.line_look(n) for n in range(30)]
+    assert len(set(looks)) == 30
+    assert looks[:10] == [(colour, "solid") for colour in canvas.SERIES]
+
+
+def test_the_legend_of_many_tasks_stands_beside_their_lines() -> None:
+    points = Points(np.arange(1, 4), np.ones(3))
+    curves = Curves({("dev", f"loss.only:task{n:02d}"): points for n in range(20)})
+    with canvas.figure(6.0, 3.1) as fig:
+        axes = fig.add_subplot()
+        _per_task(axes, curves)
+        fig.draw_without_rendering()
+        legend = axes.get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == curves.tasks("dev")
+        assert legend.get_window_extent().x0 >= axes.get_window_extent().x1
+        assert legend.get_window_extent().x1 <= fig.bbox.x1
 
 
 def test_training_curves() -> None:
