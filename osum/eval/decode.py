@@ -55,20 +55,14 @@ class Decoder:
             for bucket in length_buckets(lens, self._cfg.batch_size, budget):
                 numbers = [number for i in bucket for number in asking[rows[i]]]
                 jobs, audio = prepare(index, [(n, requests[n]) for n in numbers], self._speech_model.prompts, drops)
-                for job, written in self._write(jobs, audio):
+                encoded = dict(zip(audio, self._speech_model.embed(list(audio.values())), strict=True))
+                speech = [encoded[job.request.audio_row] for job in jobs]
+                limits = [self._cfg.limit(job.request.task) for job in jobs]
+                texts = self._speech_model.write([job.example for job in jobs], speech, limits, self._cfg)
+                for job, written in zip(jobs, texts, strict=True):
                     found[job.number] = self._hypothesis(job, written, index.key(job.request.audio_row), drops)
                 bar.update(len(numbers))
         return found
-
-    def _write(self, jobs: Sequence[Job], audio: dict[int, np.ndarray]) -> Iterable[tuple[Job, Generated]]:
-        """Encode every audio once; write batches of one task after another, as their texts end at about one time."""
-        speech = dict(zip(audio, self._speech_model.embed(list(audio.values())), strict=True))
-        ordered = sorted(jobs, key=lambda job: job.request.task)  # stable: longest first within a task
-        for start in range(0, len(ordered), self._cfg.batch_size):
-            batch = ordered[start : start + self._cfg.batch_size]
-            embedded = [speech[job.request.audio_row] for job in batch]
-            written = self._speech_model.write([job.example for job in batch], embedded, self._cfg)
-            yield from zip(batch, written, strict=True)
 
     def _hypothesis(self, job: Job, written: Generated, audio_key: str, drops: Drops) -> Hypothesis:
         if written.repeated:

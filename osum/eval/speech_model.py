@@ -71,7 +71,8 @@ class SpeechModel:
         budget = cfg.max_batch_audio_s * SAMPLE_RATE_HZ
         for bucket in length_buckets([len(samples) for samples in heard], cfg.batch_size, budget):
             speech = self.embed([heard[n] for n in bucket])
-            for n, written in zip(bucket, self.write([examples[n] for n in bucket], speech, cfg), strict=True):
+            limits = [cfg.limit(task)] * len(bucket)
+            for n, written in zip(bucket, self.write([examples[n] for n in bucket], speech, limits, cfg), strict=True):
                 texts[n] = self.text(written)
         return texts
 
@@ -81,17 +82,29 @@ class SpeechModel:
         for bucket in length_buckets([len(samples) for samples in audio], len(audio), ENCODED_S * SAMPLE_RATE_HZ):
             packed = torch.from_numpy(np.concatenate([audio[i] for i in bucket])).to(self.device)
             lens = torch.tensor([len(audio[i]) for i in bucket], device=self.device)
-            with self._precision():
+            with self.autocast():
                 found.update(zip(bucket, embed_each(self.model, packed, lens), strict=True))
         return [found[i] for i in range(len(audio))]
 
-    def write(self, examples: Sequence[Example], speech: Sequence[Tensor], cfg: DecodingConfig) -> list[Generated]:
-        """Write about utterances whose speech embeddings are at hand; a text depends on nothing but its own example."""
-        prefixes = collate_prefixes(examples, self._template).to(self.device)
-        limits = [cfg.limit(e.task) for e in examples]
+    def write(
+        self, examples: Sequence[Example], speech: Sequence[Tensor], limits: Sequence[int], cfg: DecodingConfig
+    ) -> list[Generated]:
+        """Write at most so many tokens about each of the utterances whose speech embeddings are at hand.
+
+        A text depends on nothing but its own example. Batches hold one task after another, since its texts end at
+        about the same time.
+        """
         rules = StopRules(self.stop_ids(cfg), cfg.max_repeats)
-        with self._precision():
-            return generate(self.model, prefixes, limits, rules, cfg.num_beams, speech)
+        order = sorted(range(len(examples)), key=lambda i: examples[i].task)
+        found: dict[int, Generated] = {}
+        for start in range(0, len(order), cfg.batch_size):
+            batch = order[start : start + cfg.batch_size]
+            prefixes = collate_prefixes([examples[i] for i in batch], self._template).to(self.device)
+            embedded = [speech[i] for i in batch]
+            with self.autocast():
+                written = generate(self.model, prefixes, [limits[i] for i in batch], rules, cfg.num_beams, embedded)
+            found.update(zip(batch, written, strict=True))
+        return [found[i] for i in range(len(examples))]
 
     def text(self, written: Generated) -> str:
         """Return generated tokens as text."""
@@ -104,7 +117,8 @@ class SpeechModel:
             raise ValueError(f"stop_tokens: {unknown} are no tokens of this tokenizer; leave them out")
         return frozenset([self._template.eos_id, *(vocabulary[token] for token in cfg.stop_tokens)])
 
-    def _precision(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """Return the context of all matrix products."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
 
 

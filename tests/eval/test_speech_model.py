@@ -88,9 +88,9 @@ def test_what_is_missing_is_named(experiment, tmp_path):
 def test_stop_tokens_end_a_text_and_are_no_part_of_it(sulm, bpe, sulm_record):
     model, audio = SpeechModel(sulm, bpe, sulm_record.prompts), noise(3, 12_000)
     example = Example("u", "asr", "en", "do it", "", audio)
-    free = model.write([example], model.embed([audio]), CFG)[0].ids
+    free = model.write([example], model.embed([audio]), [6], CFG)[0].ids
     token = bpe.convert_ids_to_tokens(free[2])
-    stopped = model.write([example], model.embed([audio]), DecodingConfig(max_new_tokens=6, stop_tokens=[token]))[0]
+    stopped = model.write([example], model.embed([audio]), [6], DecodingConfig(stop_tokens=[token]))[0]
     assert stopped.ids == free[: free.index(free[2])] and not stopped.truncated
     assert model.stop_ids(CFG) == {bpe.eos_token_id}
 
