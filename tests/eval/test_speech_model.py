@@ -116,3 +116,14 @@ def test_bfloat16_is_near_float32_in_any_company(sulm_record, bpe):
 def test_osum_itself_is_light():
     code = "import sys, osum; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_readmes_example_runs(experiment, repo_root, tmp_path, monkeypatch, capsys):
+    example = (repo_root / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    (tmp_path / "egs/osum/exp").mkdir(parents=True)
+    experiment.rename(tmp_path / "egs/osum/exp/mini")
+    for seed, name in enumerate(("first.wav", "second.wav")):
+        (tmp_path / name).write_bytes(io.encode(noise(seed, 9_000), "wav"))
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    assert capsys.readouterr().out.count("transcript") == 2
