@@ -9,28 +9,8 @@ import soundfile
 from lhotse import AudioSource, Recording, SupervisionSegment
 from lhotse.supervision import AlignmentItem
 
+from labelled.config import COLUMNS
 from labelled.lists import BadRow
-
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "path": ("path", "wav", "audio"),
-    "text": ("text", "txt"),
-    "key": ("key", "id"),
-    "speaker": ("speaker",),
-    "gender": ("gender",),
-    "language": ("language", "lang"),
-    "words": ("words",),
-    "age_group": ("age_group",),
-    "age": ("age",),
-    "emotion": ("emotion",),
-    "style": ("style",),
-    "event": ("event",),
-    "answer": ("answer",),
-    "split": ("split",),
-    "start": ("start",),
-    "end": ("end",),
-    "duration": ("duration",),
-}
-"""Our fields and the columns they are looked for in, the first that a row has; `--fields` puts another name first."""
 
 _CHILD_YEARS, _ADULT_YEARS, _OLD_YEARS = 13, 18, 60
 _SLACK_S = 0.05

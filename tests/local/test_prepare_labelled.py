@@ -1,11 +1,11 @@
 import json
 
 import numpy as np
-import prepare_labelled
 import pytest
 import soundfile
+from labelled.config import LabelledConfig
+from labelled.manifests import write_manifests
 from lhotse import RecordingSet, SupervisionSet
-from prepare_labelled import LabelledConfig
 
 
 def tone(path, seconds=1.0, rate_hz=16000, channels=1, subtype="PCM_16"):
@@ -24,7 +24,7 @@ def json_list(folder, rows, name="list.jsonl"):
 def run(tmp_path, lists, **options):
     out_dir = tmp_path / "manifests" / "corpus"
     out_dir.mkdir(parents=True, exist_ok=True)
-    prepare_labelled.write_manifests(LabelledConfig(lists, out_dir, **options), out_dir)
+    write_manifests(LabelledConfig(lists, out_dir, **options), out_dir)
     recordings = {r.id: r for r in RecordingSet.from_file(out_dir / "recordings.jsonl.gz")}
     supervisions = {s.id: s for s in SupervisionSet.from_file(out_dir / "supervisions.jsonl.gz")}
     return recordings, supervisions, json.loads((out_dir / "drops.json").read_text())
