@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from osum import config, dist, log, outputs
 from osum.model.configs import SpeechLlmConfig, WhisperSizes
+from osum.text.configs import TemplateConfig
 from osum.text.template import SulmTemplate
 from osum.train import provenance
 from osum.train.configs import CorpusConfig, TrainConfig
@@ -34,6 +35,8 @@ class TrainSulmConfig:
     """The encoder when there is no `whisper_dir`."""
     model: SpeechLlmConfig = field(default_factory=SpeechLlmConfig)
     """Adaptor, LLM, LoRA and what is frozen."""
+    template: TemplateConfig = field(default_factory=TemplateConfig)
+    """Order and form of prompt, speech and target; decoding uses the same."""
     data: CorpusConfig = field(default_factory=CorpusConfig)
     """Tasks and batches."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -75,11 +78,12 @@ def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:
 
     tokenizer, units = open_tokenizer(cfg.tokenizer_dir), load_units(cfg.tokenizer_dir)
     num_units = len(units) if cfg.train.ctc_weight else 0
-    template = SulmTemplate(tokenizer, cfg.train.tag_weight)
+    template = SulmTemplate(tokenizer, cfg.train.tag_weight, cfg.template)
     corpus = Corpus(cfg.shards_dir, cfg.data, template, units if num_units else None, cfg.train.seed, out / "cache")
     torch.manual_seed(cfg.train.seed)
     prompts = {task: {lang: list(p) for lang, p in of_task.items()} for task, of_task in corpus.prompts.items()}
-    model, record = build(cfg, SulmRecord(cfg.encoder, cfg.model, len(tokenizer), template.eos_id, num_units, prompts))
+    sizes = (len(tokenizer), template.eos_id, num_units)
+    model, record = build(cfg, SulmRecord(cfg.encoder, cfg.model, *sizes, prompts, cfg.template))
     if world.is_main:
         provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)})
         config.save(cfg, out / "config.yaml")

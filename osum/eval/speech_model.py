@@ -20,8 +20,10 @@ from osum.eval.configs import DecodingConfig
 from osum.model.ending import Generated, StopRules
 from osum.model.folder import RECORD, TOKENIZER, load_sulm
 from osum.model.generate import embed_each, generate
+from osum.model.onednn import use_onednn
 from osum.model.speech_llm import SpeechLLM
 from osum.text import tokenizer as text_tokenizer
+from osum.text.configs import PAPER, TemplateConfig
 from osum.text.template import SulmTemplate
 from osum.types import Example
 
@@ -41,14 +43,16 @@ class SpeechModel:
         prompts: Prompts,
         device: torch.device | str = "cpu",
         precision: Literal["float32", "bfloat16"] = "float32",
+        template: TemplateConfig = PAPER,
     ) -> None:
-        """`prompts` are those of training; the first of each task and language is used."""
+        """Prompts and template are those of training; the first prompt of each task and language is used."""
         if precision == "bfloat16":
-            _halve(model)
-        self.model, self.tokenizer, self.prompts = model.to(device).eval(), tokenizer, prompts
+            to_bfloat16(model)
+        use_onednn(model.to(device))
+        self.model, self.tokenizer, self.prompts = model.eval(), tokenizer, prompts
         self.device = torch.device(device)
-        self._autocast = precision == "bfloat16"
-        self._template = SulmTemplate(tokenizer)
+        self._is_bfloat16 = precision == "bfloat16"
+        self._template = SulmTemplate(tokenizer, cfg=template)
 
     def decode(
         self,
@@ -82,7 +86,7 @@ class SpeechModel:
         for bucket in length_buckets([len(samples) for samples in audio], len(audio), ENCODED_S * SAMPLE_RATE_HZ):
             packed = torch.from_numpy(np.concatenate([audio[i] for i in bucket])).to(self.device)
             lens = torch.tensor([len(audio[i]) for i in bucket], device=self.device)
-            with self.autocast():
+            with self._autocast():
                 found.update(zip(bucket, embed_each(self.model, packed, lens), strict=True))
         return [found[i] for i in range(len(audio))]
 
@@ -101,7 +105,7 @@ class SpeechModel:
             batch = order[start : start + cfg.batch_size]
             prefixes = collate_prefixes([examples[i] for i in batch], self._template).to(self.device)
             embedded = [speech[i] for i in batch]
-            with self.autocast():
+            with self._autocast():
                 written = generate(self.model, prefixes, [limits[i] for i in batch], rules, cfg.num_beams, embedded)
             found.update(zip(batch, written, strict=True))
         return [found[i] for i in range(len(examples))]
@@ -117,9 +121,8 @@ class SpeechModel:
             raise ValueError(f"stop_tokens: {unknown} are no tokens of this tokenizer; leave them out")
         return frozenset([self._template.eos_id, *(vocabulary[token] for token in cfg.stop_tokens)])
 
-    def autocast(self) -> torch.autocast:
-        """Return the context of all matrix products."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._is_bfloat16)
 
 
 def load(
@@ -138,7 +141,8 @@ def load(
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     model, record = load_sulm(found)
-    return SpeechModel(model, text_tokenizer.load(found / TOKENIZER), record.prompts, device, precision)
+    tokenizer = text_tokenizer.load(found / TOKENIZER)
+    return SpeechModel(model, tokenizer, record.prompts, device, precision, record.template)
 
 
 def _samples(audio: np.ndarray | str | Path, name: str) -> np.ndarray:
@@ -155,7 +159,7 @@ def _samples(audio: np.ndarray | str | Path, name: str) -> np.ndarray:
     return samples
 
 
-def _halve(model: SpeechLLM) -> None:
+def to_bfloat16(model: SpeechLLM) -> None:
     """Keep matrices as bfloat16; norms, biases and the feature extraction stay float32."""
     for parameter in model.parameters():
         if parameter.ndim > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from osum import config
@@ -12,6 +12,7 @@ from osum.model.configs import SpeechLlmConfig, WhisperSizes
 from osum.model.speech_llm import SpeechLLM
 from osum.model.store import load_parameters, parameters_of, save_parameters
 from osum.model.whisper import MultitaskWhisper
+from osum.text.configs import TemplateConfig
 
 PARAMETERS = "model.safetensors"
 RECORD = "model.yaml"
@@ -54,6 +55,8 @@ class SulmRecord:
     """Outputs of the CTC head; 0 for none."""
     prompts: dict[str, dict[str, list[str]]]
     """Task -> language -> sentences that it was trained with; evaluation takes the first."""
+    template: TemplateConfig = field(default_factory=TemplateConfig)
+    """Order and form of prompt, speech and target that it was trained with."""
 
     def build(self) -> SpeechLLM:
         """Return the model with its initial weights."""

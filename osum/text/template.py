@@ -15,10 +15,14 @@ import numpy as np
 
 from osum.audio.frames import num_speech_embeddings
 from osum.text import tags
+from osum.text.configs import PAPER, TemplateConfig
 from osum.types import Example
 
 IGNORED = -100
 """Label of positions without a token to predict (the default `ignore_index` of torch's cross-entropy)."""
+
+IM_START, IM_END = "<|im_start|>", "<|im_end|>"
+"""Begin and end of a turn in ChatML."""
 
 Lens = TypeVar("Lens", int, np.ndarray)
 
@@ -71,13 +75,20 @@ class SulmTemplate:
     """`[prompt][speech-begin][speech x S][speech-end][target]`, predicting target and end of text.
 
     Speech-begin and speech-end are embeddings of the model, not tokens, so they count as speech positions: S + 2.
+    A config can put speech before the prompt, and the text of a ChatML dialogue around both; `<|im_end|>` then ends
+    the target.
     """
 
-    def __init__(self, tokenizer: Tokenizer, tag_weight: float = 1.0) -> None:
-        """`tag_weight` is the weight in the loss of what follows the transcript."""
+    def __init__(self, tokenizer: Tokenizer, tag_weight: float = 1.0, cfg: TemplateConfig = PAPER) -> None:
+        """`tag_weight` is the weight in the loss of what follows the transcript.
+
+        ValueError if the tokenizer lacks an end token or those of ChatML.
+        """
         self._tag_weight = tag_weight
-        self.eos_id = _eos(tokenizer)
         self._tokenizer = tokenizer
+        self._speech_first = cfg.speech_first
+        self._opening, self._closing = _chatml_frame(cfg.system) if cfg.form == "chatml" else ("", "")
+        self.eos_id = _chatml_end(tokenizer) if cfg.form == "chatml" else _eos(tokenizer)
 
     def target_ids(self, target: str) -> list[int]:
         """Tokens of a target, without the end token."""
@@ -85,7 +96,8 @@ class SulmTemplate:
 
     def prefix_len(self, task: str, prompt: str) -> int:
         """Positions of prompt, speech-begin and speech-end; the task name is not part of the sequence."""
-        return len(self._tokenizer.encode(prompt, add_special_tokens=False)) + 2
+        before, after = self._around_speech(prompt)
+        return len(before) + 2 + len(after)
 
     def num_speech(self, num_samples: Lens) -> Lens:
         """Speech embeddings of an utterance of so many samples."""
@@ -93,13 +105,21 @@ class SulmTemplate:
 
     def prefix(self, example: Example) -> Sequence:
         """`[prompt][speech-begin][speech x S][speech-end]`, nothing to predict."""
-        prompt_ids = self._tokenizer.encode(example.prompt, add_special_tokens=False)
+        before, after = self._around_speech(example.prompt)
         num_speech = self.num_speech(example.audio.shape[0]) + 2
-        return _without_loss(prompt_ids + [self.eos_id] * num_speech, len(prompt_ids))
+        return _without_loss(before + [self.eos_id] * num_speech + after, len(before), num_speech)
 
     def encode(self, example: Example) -> Sequence:
         """(P + S + 2 + T,) positions; the loss is on the T target tokens and the end token."""
         return _with_target(self, example, self._tag_weight)
+
+    def _around_speech(self, prompt: str) -> tuple[list[int], list[int]]:
+        """Return the tokens before speech-begin and after speech-end."""
+        texts = [self._opening + prompt, self._closing]
+        if self._speech_first:
+            texts = [self._opening, prompt + self._closing]
+        before, after = (self._tokenizer.encode(text, add_special_tokens=False) for text in texts)
+        return before, after
 
 
 class WhisperTemplate:
@@ -133,7 +153,7 @@ class WhisperTemplate:
     def prefix(self, example: Example) -> Sequence:
         """`[start tokens][task tag]`, nothing to predict."""
         ids = self._start(example.task)
-        return _without_loss(ids, len(ids))
+        return _without_loss(ids)
 
     def encode(self, example: Example) -> Sequence:
         """(P + T,) positions; the loss is on the T target tokens and the end token."""
@@ -149,13 +169,25 @@ def _eos(tokenizer: Tokenizer) -> int:
     return int(tokenizer.eos_token_id)
 
 
-def _without_loss(ids: list[int], speech_start: int) -> Sequence:
-    """Positions from `speech_start` on belong to speech."""
-    input_ids = np.asarray(ids, dtype=np.int64)
+def _chatml_frame(system: str | None) -> tuple[str, str]:
+    """Return what stands before and after that which the user says."""
+    turn = "" if system is None else f"{IM_START}system\n{system}{IM_END}\n"
+    return f"{turn}{IM_START}user\n", f"{IM_END}\n{IM_START}assistant\n"
+
+
+def _chatml_end(tokenizer: Tokenizer) -> int:
+    found = {token: tokenizer.encode(token, add_special_tokens=False) for token in (IM_START, IM_END)}
+    if missing := [token for token, ids in found.items() if len(ids) != 1]:
+        raise ValueError(f"template.form chatml: the tokenizer lacks {' and '.join(missing)}; use form plain")
+    return found[IM_END][0]
+
+
+def _without_loss(ids: list[int], speech_start: int = 0, num_speech: int = 0) -> Sequence:
+    input_ids, place = np.asarray(ids, dtype=np.int64), np.arange(len(ids))
     return Sequence(
         input_ids=input_ids,
         labels=np.full(len(ids), IGNORED, dtype=np.int64),
-        speech_mask=np.arange(len(ids)) >= speech_start,
+        speech_mask=(place >= speech_start) & (place < speech_start + num_speech),
         weights=np.ones(len(ids), dtype=np.float32),
     )
 

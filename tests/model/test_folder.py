@@ -5,10 +5,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from osum.model.configs import LlmSizes, LoraConfig, WhisperSizes
+from osum.model.ending import StopRules
 from osum.model.folder import WhisperRecord, load_sulm, load_whisper, save_sulm, save_whisper
 from osum.model.generate import generate
+from osum.text.configs import PAPER, TemplateConfig
 
 SIZES = WhisperSizes(d_model=16, encoder_layers=1, decoder_layers=1, num_heads=2, ffn_dim=32, init_std=0.2)
+
+
+def written(model, batch):
+    return generate(model, batch, [8] * len(batch.keys), StopRules(frozenset({0})))
 
 
 def test_a_saved_model_writes_the_same(sulm, sulm_record, tokenizer_dir, prefixes, tmp_path):
@@ -18,7 +24,22 @@ def test_a_saved_model_writes_the_same(sulm, sulm_record, tokenizer_dir, prefixe
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors", "model.yaml", "tokenizer"]
     assert (tmp_path / "tokenizer" / "units.txt").is_file()
     batch = prefixes([0, 1, 2])
-    assert generate(loaded, batch, 0, 8) == generate(sulm, batch, 0, 8)
+    assert written(loaded, batch) == written(sulm, batch)
+
+
+def test_the_record_keeps_the_template(sulm, sulm_record, tokenizer_dir, tmp_path):
+    template = TemplateConfig("chatml", speech_first=True, system=None)
+    save_sulm(tmp_path, sulm, replace(sulm_record, template=template), tokenizer_dir)
+    assert load_sulm(tmp_path)[1].template == template
+
+
+def test_a_record_without_a_template_has_the_papers(sulm, sulm_record, tokenizer_dir, tmp_path):
+    save_sulm(tmp_path, sulm, sulm_record, tokenizer_dir)
+    text = (tmp_path / "model.yaml").read_text()
+    before, at, _ = text.partition("template:")
+    assert at
+    (tmp_path / "model.yaml").write_text(before)
+    assert load_sulm(tmp_path)[1].template == PAPER == TemplateConfig("plain", speech_first=False)
 
 
 def test_a_saved_whisper_has_the_same_loss(bpe, collate, whisper_template, tmp_path):
@@ -49,7 +70,7 @@ def test_a_frozen_pretrained_llm_stays_in_its_own_folder(with_lora, tokenizer_di
     assert stored and all("lora_" in n for n in stored)
     loaded, _ = load_sulm(tmp_path / "sulm")
     batch = prefixes([0, 1, 2])
-    assert generate(loaded, batch, 0, 8) == generate(model, batch, 0, 8)
+    assert written(loaded, batch) == written(model, batch)
 
 
 def test_a_moved_pretrained_llm_is_named(with_lora, tokenizer_dir, qwen2_dir, tmp_path):

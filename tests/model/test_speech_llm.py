@@ -1,12 +1,16 @@
+import numpy as np
+import pytest
 import torch
 
 from osum.audio.augment import SpecAugmentConfig
-from osum.data.collate import placeholder
+from osum.data.collate import collate_prefixes, placeholder
 from osum.model.packing import Packing
 from osum.model.speech_llm import frame_speech
 from osum.rng import rng_for
+from osum.text.configs import TemplateConfig
 from osum.text.template import SulmTemplate
 from osum.text.units import CtcUnits
+from osum.types import Example
 
 ALL = (0, 1, 2, 3)
 
@@ -28,6 +32,28 @@ def test_the_loss_of_a_batch_is_the_sum_of_its_utterances(sulm, collate):
 
 def test_the_order_of_a_batch_does_not_matter(sulm, collate):
     torch.testing.assert_close(sulm(collate(ALL)).nll.flip(0), sulm(collate(ALL[::-1])).nll, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "cfg", [TemplateConfig(speech_first=True), TemplateConfig("chatml"), TemplateConfig("chatml", True)]
+)
+def test_in_other_templates_too_an_utterance_depends_on_itself_alone(sulm, bpe, collate, cfg):
+    template = SulmTemplate(bpe, cfg=cfg)
+    apart = torch.cat([sulm(collate([n], template)).nll for n in ALL])
+    torch.testing.assert_close(sulm(collate(ALL, template)).nll, apart, atol=1e-4, rtol=1e-5)
+    assert not torch.allclose(apart, sulm(collate(ALL)).nll, atol=1e-2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("speech_first", [True, False])
+def test_speech_before_the_prompt_is_read_alike_in_all_tasks(sulm, bpe, speech_first):
+    template = SulmTemplate(bpe, cfg=TemplateConfig(speech_first=speech_first))
+    audio, read = 0.1 * np.random.default_rng(0).standard_normal(9_000).astype(np.float32), []
+    for prompt in ("do it", "hello"):
+        batch = collate_prefixes([Example("u", "asr", "en", prompt, "", audio)], template)
+        embedded = sulm.splice(batch.input_ids, batch.speech_mask, *sulm.embed_speech(batch.audio, batch.audio_lens))
+        read.append(sulm.read(embedded, Packing(batch.segment_lens))[batch.speech_mask])
+    assert torch.allclose(*read, atol=1e-5) == speech_first
 
 
 def test_gradients_add_up_too(sulm, collate):

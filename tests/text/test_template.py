@@ -2,7 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from transformers import PreTrainedTokenizerBase
 
+from osum.text.configs import TemplateConfig
 from osum.text.template import IGNORED, SulmTemplate, WhisperTemplate
 from osum.types import Example
 
@@ -38,7 +40,50 @@ def test_whisper_starts_from_the_end_token_by_default():
     assert WhisperTemplate(CharTokenizer(), {"ser": ""}).prefix(EXAMPLE).input_ids.tolist() == [0]
 
 
-@pytest.mark.parametrize("template", [SulmTemplate(CharTokenizer()), WhisperTemplate(CharTokenizer(), {"ser": "<e>"})])
+SPEECH_FIRST = TemplateConfig(speech_first=True)
+
+
+def test_speech_can_come_before_the_prompt():
+    sequence = SulmTemplate(CharTokenizer(), cfg=SPEECH_FIRST).encode(EXAMPLE)
+    assert sequence.input_ids.tolist() == [0, 0, 0, 0, 0, 0, P, P, A, B]
+    assert sequence.labels.tolist() == [-100] * 7 + [A, B, 0]
+    assert sequence.speech_mask.tolist() == [True] * 6 + [False] * 4
+
+
+def chat(bpe: PreTrainedTokenizerBase, content: str, system: str | None) -> list[int]:
+    """A dialogue as Qwen2 writes it, up to the answer."""
+    said = {"system": system, "user": content}
+    turns = [f"<|im_start|>{who}\n{text}<|im_end|>\n" for who, text in said.items() if text is not None]
+    return bpe.encode("".join(turns) + "<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize("speech_first", [False, True])
+@pytest.mark.parametrize("system", [None, "You are a helpful assistant."])
+def test_chatml_is_a_dialogue_with_the_speech_in_it(bpe, speech_first, system):
+    template = SulmTemplate(bpe, cfg=TemplateConfig("chatml", speech_first, system))
+    sequence = template.encode(replace(EXAMPLE, prompt="do it", target="hello"))
+    assert sequence.speech_mask.sum() == 6 and np.ptp(np.flatnonzero(sequence.speech_mask)) == 5
+    text = sequence.input_ids[~sequence.speech_mask].tolist()
+    assert text == chat(bpe, "do it", system) + bpe.encode("hello")
+    assert sequence.labels[sequence.labels != IGNORED].tolist() == [*bpe.encode("hello"), template.eos_id]
+    assert bpe.convert_ids_to_tokens(template.eos_id) == "<|im_end|>"
+    follows = text[int(np.flatnonzero(sequence.speech_mask)[0]) :]
+    assert bpe.decode(follows).startswith("do it<|im_end|>" if speech_first else "<|im_end|>\n")
+
+
+def test_chatml_needs_its_tokens():
+    with pytest.raises(ValueError, match=r"lacks <\|im_start\|> and <\|im_end\|>; use form plain"):
+        SulmTemplate(CharTokenizer(), cfg=TemplateConfig("chatml"))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        SulmTemplate(CharTokenizer()),
+        SulmTemplate(CharTokenizer(), cfg=SPEECH_FIRST),
+        WhisperTemplate(CharTokenizer(), {"ser": "<e>"}),
+    ],
+)
 @pytest.mark.parametrize("num_samples", [400, 1_601, 32_000, 47_999])
 def test_lengths_are_those_of_the_sequence(template, num_samples):
     example = replace(EXAMPLE, audio=np.zeros(num_samples, dtype=np.float32))
