@@ -30,13 +30,13 @@ class Emotion:
 
 EMOTIONS = {
     "neutral": Emotion(),
-    "happy": Emotion(f0_ratio=1.25, range=90, rate=1.15, tremor_hz=3.0, tremor_depth=0.12, tilt_db=12),
+    "happy": Emotion(f0_ratio=1.3, range=90, rate=1.15, tremor_hz=3.0, tremor_depth=0.14, tilt_db=16),
     "sad": Emotion(f0_ratio=0.82, range=8, rate=0.75, end_speed=0.75, tilt_db=-16),
     "anger": Emotion(f0_ratio=1.08, range=65, rate=1.1, drive=8.0, tilt_db=6),
-    "fear": Emotion(f0_ratio=1.2, range=30, rate=1.1, tremor_hz=10.0, tremor_depth=0.14),
+    "fear": Emotion(f0_ratio=1.2, range=30, rate=1.1, tremor_hz=10.0, tremor_depth=0.18),
     "surprise": Emotion(f0_ratio=1.08, range=70, end_speed=1.7),
     "disgust": Emotion(f0_ratio=0.86, range=25, rate=0.82, creak_hz=35.0),
-    "other": Emotion(range=0, comb_ms=3.0),
+    "other": Emotion(range=0, comb_ms=7.0),
 }
 
 
