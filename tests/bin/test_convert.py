@@ -1,5 +1,7 @@
 """The converter's command line: chains of conversions, options that do not go together, and whole output or none."""
 
+import re
+import shlex
 import subprocess
 import sys
 
@@ -7,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, WhisperConfig, WhisperForConditionalGeneration
 
+from osum import config
 from osum.bin import convert
 from osum.model.folder import load_sulm, load_whisper
 
@@ -134,3 +137,18 @@ def test_the_command_ends_with_one_line_for_a_file_that_is_no_checkpoint(golden,
     )
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
     assert "README.md: not a file of weights" in ended.stderr.splitlines()[-1]
+
+
+def test_the_documented_commands_have_valid_options(repo_root):
+    text = (repo_root / "docs/convert.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^python -m osum\.bin\.convert (.+)$", text, re.MULTILINE)
+    found = [config.load(convert.ConvertConfig, shlex.split(c), file_option="--options") for c in commands]
+    assert {(cfg.source, cfg.target) for cfg in found} == {
+        ("original", "osum"),
+        ("openai", "osum"),
+        ("hf", "osum"),
+        ("wenet", "hf"),
+        ("osum", "wenet"),
+        ("osum", "hf"),
+    }
+    assert {cfg.lora for cfg in found} == {"merge", "adapter"}

@@ -10,7 +10,11 @@ BY_THE_RECIPE_TEST = (
     "bash egs/osum/run.sh --conf mine --raw-dir recordings",
 )
 BY_CI = ("bash tools/test.sh", "bash tools/check.sh")
-HERE = ("bash egs/osum/run.sh --help", "python local/prepare_labelled.py --help")
+HERE = (
+    "bash egs/osum/run.sh --help",
+    "python -m osum.bin.convert --help",
+    "python local/prepare_labelled.py --help",
+)
 
 
 def test_no_command_of_the_readme_is_untested(readme_commands):
