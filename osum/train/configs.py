@@ -54,6 +54,8 @@ class TrainConfig:
     """Weight of the auxiliary CTC loss (nats a unit) beside the token loss (nats a token); 0 builds no CTC head."""
     tag_weight: float = 1.0
     """Weight in the token loss of what follows the transcript (tags, answers); 1 is the paper's."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of matrix products; bfloat16 also halves frozen matrices, while what is trained stays float32."""
     spec_augment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
     """Masks on the features; null for none."""
     seed: int = 777

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from osum import dist, log
 from osum.data.loader import LoadedPack, Step, TrainLoader
 from osum.model.losses import Loss
+from osum.model.precision import autocast, halve
 from osum.rng import rng_for
 from osum.text.template import IGNORED
 from osum.train import checkpoint
@@ -40,6 +41,8 @@ class Trainer:
         self.cfg, self.world, self.out_dir = cfg, world, out_dir
         self.loader, self.valid_packs = loader, valid_packs
         self.model = model.to(world.device)
+        if cfg.precision == "bfloat16":
+            halve(p for p in self.model.parameters() if not p.requires_grad)
         self.optimizer = Optimizer(self.model, cfg.optim)
         self.start_step = checkpoint.resume(out_dir / "checkpoints", self.model, self.optimizer)
         self.replica = DistributedDataParallel(self.model) if world.size > 1 else self.model
@@ -103,17 +106,19 @@ class Trainer:
         meter = Meter(self.tasks)
         for pack in self.valid_packs():
             batch = pack.batch.to(self.world.device)
-            meter.add(batch, self.model(batch))
+            with autocast(self.world.device, self.cfg.precision):
+                meter.add(batch, self.model(batch))
         return meter.read()
 
     def _forward(self, batch: Batch, step: Step, virtual_rank: int) -> Loss:
         # Dropout depends on what is computed, not on who computes it: the same on any world size, and after a resume.
         torch.manual_seed(int(rng_for(self.cfg.seed, "dropout", step.step, virtual_rank).integers(2**62)))
         batch = batch.to(self.world.device)
-        if self.cfg.spec_augment is None:
-            return self.replica(batch)
-        rngs = [rng_for(self.cfg.seed, "spec", step.epoch, key) for key in batch.keys]
-        return self.replica(batch, self.cfg.spec_augment, rngs)
+        with autocast(self.world.device, self.cfg.precision):
+            if self.cfg.spec_augment is None:
+                return self.replica(batch)
+            rngs = [rng_for(self.cfg.seed, "spec", step.epoch, key) for key in batch.keys]
+            return self.replica(batch, self.cfg.spec_augment, rngs)
 
     def _global_counts(self, batches: list[Batch]) -> tuple[float, float]:
         weight = sum(float(b.weights[b.labels != IGNORED].sum()) for b in batches)

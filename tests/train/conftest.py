@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from osum.data.plan import PlanConfig
 from osum.dist import World
+from osum.model.folder import SulmRecord
 from osum.text.template import SulmTemplate
 from osum.train.configs import CorpusConfig, OptimConfig, TrainConfig
 from osum.train.corpus import Corpus, load_units
@@ -36,15 +38,23 @@ def make_corpus(bpe, tokenizer_dir, shards_dir, tmp_path) -> Callable[..., Corpu
 
 
 @pytest.fixture
+def frozen_encoder_record(sulm_record) -> SulmRecord:
+    """`sulm_record` with an encoder that is not trained."""
+    return replace(sulm_record, model=replace(sulm_record.model, freeze=["^encoder"]))
+
+
+@pytest.fixture
 def make_trainer(sulm_record, make_corpus, tmp_path) -> MakeTrainer:
     """`make_trainer("a", max_steps=3)` -> a trainer in the folder `a`, going on where the folder stands."""
 
-    def make(name: str, shards: Path | None = None, num_workers: int = 0, **changes) -> Trainer:
+    def make(
+        name: str, shards: Path | None = None, num_workers: int = 0, record: SulmRecord = sulm_record, **changes
+    ) -> Trainer:
         out, world = tmp_path / name, World(0, 1, 0)
         out.mkdir(exist_ok=True)
         corpus = make_corpus(num_workers=num_workers) if shards is None else make_corpus(shards)
         torch.manual_seed(7)
         loader, valid = corpus.loader(world, out), corpus.valid_packs(world)
-        return Trainer(sulm_record.build(), loader, valid, train_config(**changes), world, out)
+        return Trainer(record.build(), loader, valid, train_config(**changes), world, out)
 
     return make

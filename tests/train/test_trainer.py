@@ -151,6 +151,22 @@ def test_accumulated_gradients_are_those_of_one_mean(make_trainer):
     assert trainer.step(step, Meter(trainer.tasks)) == pytest.approx(wanted.item(), rel=1e-5)
 
 
+def test_bfloat16_learns_as_float32_does_and_goes_on_bit_for_bit(make_trainer, frozen_encoder_record, tmp_path):
+    for name, precision in (("exact", "float32"), ("short", "bfloat16"), ("killed", "bfloat16")):
+        trainer = make_trainer(name, record=frozen_encoder_record, precision=precision, optim=FAST)
+        if name == "killed":
+            trainer.loader = Power(trainer.loader, 4)
+            with pytest.raises(KeyboardInterrupt):
+                trainer.run()
+            trainer = make_trainer(name, record=frozen_encoder_record, precision=precision, optim=FAST)
+        trainer.run()
+        dtypes = {p.dtype for p in trainer.model.parameters() if p.requires_grad}
+        assert dtypes == {torch.float32}
+    exact, short = (metrics(tmp_path / name)[-1]["loss"] for name in ("exact", "short"))
+    assert short == pytest.approx(exact, rel=0.02) and short != exact
+    assert same(tmp_path / "short", tmp_path / "killed")
+
+
 @pytest.mark.parametrize("name", ["max_steps", "log_every", "valid_every", "save_every", "keep_checkpoints"])
 def test_options_must_be_at_least_one(name):
     with pytest.raises(ValueError, match=f"train.{name} is 0; it must be at least 1"):
