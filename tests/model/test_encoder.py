@@ -23,13 +23,28 @@ def mel_of(*lens, seed=1):
     return mel, torch.tensor(lens)
 
 
+SIZES = [(80, 24, 6, 3), (128, 32, 4, 2), (128, 64, 1, 1)]
+"""Mel bins, width, heads, layers."""
+
+
+@pytest.mark.parametrize(("n_mels", "width", "num_heads", "num_layers"), SIZES)
 @torch.no_grad()
-def test_a_full_window_is_whispers(whisper):
-    mel, lens = mel_of(3000)
-    theirs = whisper(mel).last_hidden_state[0]
-    ours, packing = Encoder(whisper)(mel, lens)
-    assert packing.lens.tolist() == [1500]
-    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+def test_a_full_window_is_whispers_at_any_size(n_mels, width, num_heads, num_layers):
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        num_mel_bins=n_mels,
+        d_model=width,
+        encoder_attention_heads=num_heads,
+        encoder_layers=num_layers,
+        encoder_ffn_dim=4 * width,
+        init_std=0.2,
+    )
+    encoder = Encoder(WhisperEncoder(config)).eval()
+    mel = torch.randn(2, n_mels, 3000)
+    theirs = encoder.whisper(mel).last_hidden_state
+    ours, packing = encoder(mel, torch.tensor([3000, 3000]))
+    assert packing.lens.tolist() == [1500, 1500]
+    torch.testing.assert_close(ours, theirs.flatten(0, 1), atol=1e-4, rtol=0)
 
 
 @torch.no_grad()
