@@ -72,7 +72,9 @@ def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:
     """Train from the last checkpoint of the folder, or from the start."""
     import torch  # here and not above: a rerun that has nothing to do need not wait for it
 
+    from osum.model.added_tokens import start_from_spelling
     from osum.model.folder import SulmRecord, save_sulm
+    from osum.text import added_tokens
     from osum.train.corpus import Corpus, load_units, open_tokenizer
     from osum.train.trainer import Trainer
 
@@ -83,7 +85,11 @@ def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:
     torch.manual_seed(cfg.train.seed)
     prompts = {task: {lang: list(p) for lang, p in of_task.items()} for task, of_task in corpus.prompts.items()}
     sizes = (len(tokenizer), template.eos_id, num_units)
-    model, record = build(cfg, SulmRecord(cfg.encoder, cfg.model, *sizes, prompts, cfg.template))
+    added = added_tokens.load(cfg.tokenizer_dir)
+    ids = tokenizer.convert_tokens_to_ids(added)
+    model, record = build(cfg, SulmRecord(cfg.encoder, cfg.model, *sizes, prompts, cfg.template, ids))
+    if added and cfg.model.llm.path is not None:
+        start_from_spelling(model.llm, ids, added_tokens.spelled(tokenizer, added))
     if world.is_main:
         provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)})
         config.save(cfg, out / "config.yaml")

@@ -30,8 +30,10 @@ class TokenizerConfig:
     path: str | None = None
     """Folder or hub name of a tokenizer to take over (Qwen2's, for example); null: train one."""
     vocab_size: int = 2000
-    """Entries of the trained tokenizer, special tokens and bytes included."""
+    """Entries of the trained tokenizer, special tokens and bytes included, added tokens not."""
     max_time_s: float = 30.0
-    """Time marks up to here are one token each in the trained tokenizer, seconds."""
+    """Time marks up to here are one token each in the trained tokenizer and among added tokens, seconds."""
+    added_tokens: bool = False
+    """Add every tag and time mark as one token, to either tokenizer; stage 4 trains their rows, whatever is frozen."""
     prompts_dir: Path | None = None
     """Prompts to train on; null: osum's own."""

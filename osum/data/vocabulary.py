@@ -7,7 +7,9 @@ from pathlib import Path
 
 from osum import log, tasks
 from osum.data.configs import TokenizerConfig
+from osum.text import added_tokens
 from osum.text import tokenizer as tokenizers
+from osum.text.normalize import TAG
 from osum.text.units import CtcUnits
 from osum.types import Utterance
 
@@ -27,17 +29,32 @@ def write_vocabulary(
     if not texts:
         raise ValueError("no utterance of the train split has a transcript; there is nothing to make a vocabulary of")
     if cfg.path is None:
-        tokenizer = tokenizers.train(training_texts(utterances, task_names, cfg), cfg.vocab_size, reserved(cfg))
+        read = training_texts(utterances, task_names, cfg)
+        tokenizer = tokenizers.train(read, cfg.vocab_size, () if cfg.added_tokens else reserved(cfg))
     else:
         tokenizer = tokenizers.load(cfg.path)
+    if cfg.added_tokens:
+        added_tokens.add(tokenizer, reserved(cfg))
     tokenizers.save(tokenizer, out_dir)
+    if cfg.added_tokens:
+        added_tokens.save(reserved(cfg), out_dir)
     units = CtcUnits.build(texts)
     units.save(out_dir / UNITS_FILE)
     logger.info("vocabulary tokens=%d ctc_units=%d transcripts=%d", len(tokenizer), len(units), len(texts))
 
 
 def training_texts(utterances: Sequence[Utterance], task_names: Sequence[str], cfg: TokenizerConfig) -> Iterator[str]:
-    """Yield the text to train a tokenizer on: the targets of every task and the prompts."""
+    """Yield the text to train a tokenizer on: the targets of every task and the prompts.
+
+    Tags that are added tokens are left out: what they consist of is not to be merged.
+    """
+    for text in _prompts_and_targets(utterances, task_names, cfg):
+        yield TAG.sub("", text) if cfg.added_tokens else text
+
+
+def _prompts_and_targets(
+    utterances: Sequence[Utterance], task_names: Sequence[str], cfg: TokenizerConfig
+) -> Iterator[str]:
     for by_language in tasks.load_prompts(cfg.prompts_dir, task_names).values():
         for prompts in by_language.values():
             yield from PROMPT_COUNT * prompts

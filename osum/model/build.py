@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ from transformers import (
 )
 
 from osum.model.adaptor import Adaptor
+from osum.model.added_tokens import make_room, train_rows
 from osum.model.attention import IMPLEMENTATION
 from osum.model.configs import LlmSizes, LoraConfig, SpeechLlmConfig, WhisperSizes
 from osum.model.encoder import Encoder
@@ -47,15 +49,26 @@ def build_encoder(sizes: WhisperSizes) -> Encoder:
 
 
 def build_speech_llm(
-    cfg: SpeechLlmConfig, encoder: Encoder, vocab_size: int, eos_token_id: int, num_ctc_units: int
+    cfg: SpeechLlmConfig,
+    encoder: Encoder,
+    vocab_size: int,
+    eos_token_id: int,
+    num_ctc_units: int,
+    added_token_ids: Sequence[int] = (),
 ) -> SpeechLLM:
-    """Return the SULM of stage 4 around an encoder, frozen as configured."""
+    """Return the SULM of stage 4 around an encoder, frozen as configured but for the rows of added tokens.
+
+    ValueError if a pretrained LLM has fewer tokens than the tokenizer, added ones aside.
+    """
     llm = _build_llm(cfg.llm, vocab_size, eos_token_id)
+    make_room(llm, vocab_size, added_token_ids)
     if cfg.lora is not None:
         llm = _add_lora(llm, cfg.lora)
     adaptor = Adaptor(encoder.width, llm.config.hidden_size, cfg.adaptor)
     model = SpeechLLM(encoder, adaptor, llm, ctc_head(encoder, num_ctc_units))
     freeze(model, cfg.freeze)
+    if added_token_ids:
+        train_rows(llm, added_token_ids)
     return model
 
 

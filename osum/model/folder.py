@@ -57,11 +57,14 @@ class SulmRecord:
     """Task -> language -> sentences that it was trained with; evaluation takes the first."""
     template: TemplateConfig = field(default_factory=TemplateConfig)
     """Order and form of prompt, speech and target that it was trained with."""
+    added_token_ids: list[int] = field(default_factory=list)
+    """Tokens that the LLM did not have; their rows are trained and stored whatever is frozen."""
 
     def build(self) -> SpeechLLM:
         """Return the model with its initial weights."""
         encoder = build_encoder(self.encoder)
-        return build_speech_llm(self.model, encoder, self.vocab_size, self.eos_token_id, self.num_ctc_units)
+        sizes = (self.vocab_size, self.eos_token_id, self.num_ctc_units)
+        return build_speech_llm(self.model, encoder, *sizes, self.added_token_ids)
 
     def located(self, folder: Path) -> SulmRecord:
         """Return the record of a model in `folder`, where an LLM path such as `./llm` is meant relative to it."""

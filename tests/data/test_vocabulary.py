@@ -7,6 +7,7 @@ import pytest
 from osum import tasks
 from osum.data.configs import TokenizerConfig
 from osum.data.vocabulary import reserved, training_texts, write_vocabulary
+from osum.text import added_tokens
 from osum.text import tokenizer as tokenizers
 from osum.text.units import CtcUnits
 from osum.types import Utterance
@@ -27,6 +28,19 @@ def test_an_existing_tokenizer_is_taken_over(tmp_path: Path) -> None:
     write_vocabulary(tmp_path / "a", SPOKEN, ["asr"], SMALL)
     write_vocabulary(tmp_path / "b", SPOKEN, ["asr"], TokenizerConfig(path=str(tmp_path / "a")))
     assert tokenizers.load(tmp_path / "b").get_vocab() == tokenizers.load(tmp_path / "a").get_vocab()
+
+
+def test_tags_and_times_can_be_added_to_either_tokenizer(tmp_path: Path) -> None:
+    write_vocabulary(tmp_path / "a", SPOKEN, ["asr"], TokenizerConfig(vocab_size=300))
+    for name, path in (("trained", None), ("taken over", str(tmp_path / "a"))):
+        cfg = TokenizerConfig(path=path, vocab_size=300, max_time_s=1.0, added_tokens=True)
+        write_vocabulary(tmp_path / name, SPOKEN, ["asr", "sgc"], cfg)
+        tokenizer = tokenizers.load(tmp_path / name)
+        assert added_tokens.load(tmp_path / name) == reserved(cfg)
+        ids = tokenizer.convert_tokens_to_ids(reserved(cfg))
+        assert ids == list(range(len(tokenizer) - len(ids), len(tokenizer))) and len(tokenizer) <= 300 + len(ids)
+        assert [tokenizer.encode(text) for text in reserved(cfg)] == [[n] for n in ids]
+    assert not (tmp_path / "a" / added_tokens.FILE).exists()
 
 
 def test_training_text_is_targets_and_prompts() -> None:

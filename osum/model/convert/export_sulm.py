@@ -9,6 +9,7 @@ from typing import Literal
 from transformers import AutoTokenizer, PreTrainedModel, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from osum.model.added_tokens import put_rows_in
 from osum.model.configs import LoraConfig
 from osum.model.convert.card import Licences, model_card
 from osum.model.folder import RECORD, TOKENIZER, SulmRecord, load_sulm
@@ -35,17 +36,20 @@ def export_sulm(folder: Path, out: Path, lora: Lora, licences: Licences, final: 
     """Write `out` from a model folder of ours; it will be renamed to `final`, which an adapter's base may have to name.
 
     `merge` adds LoRA to the weights; `adapter` writes a peft adapter, and beside it the base LLM unless that has a
-    folder or hub name of its own. ValueError if an adapter is asked for of a model without LoRA.
+    folder or hub name of its own. ValueError if an adapter is asked for of a model without LoRA, or with added tokens.
     """
     model, record = load_sulm(folder)
     peft_config = record.model.lora
     if lora == "adapter" and peft_config is None:
         raise ValueError(f"{folder}: the model has no LoRA; use --lora merge")
+    if lora == "adapter" and record.added_token_ids:
+        raise ValueError(f"{folder}: an adapter has no place for the rows of added tokens; use --lora merge")
     out.mkdir(parents=True, exist_ok=True)
     if peft_config is not None and lora == "adapter":
         _save_adapter(model.llm, peft_config, out, final, _own_place(record, folder))
     else:
         take_lora_out(model.llm, merge=True)
+        put_rows_in(model.llm)
         model.llm.save_pretrained(out)
     if (folder / TOKENIZER).is_dir():
         AutoTokenizer.from_pretrained(folder / TOKENIZER).save_pretrained(out)
