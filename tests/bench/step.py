@@ -84,7 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of each side")
     parser.add_argument("--rounds", type=int, default=3, help="optimizer steps of each side")
     parser.add_argument("--batches", type=int, default=2, help="batches of the baseline per optimizer step")
-    parser.add_argument("--max_positions", type=int, default=2048, help="decoder positions of our packs")
+    parser.add_argument("--max_positions", type=int, default=1280, help="decoder positions of our packs")
     parser.add_argument("--max_target_tokens", type=int, default=200, help="longer targets are redrawn")
     parser.add_argument("--split", action="store_true", help="split the gain into its parts")
     parser.add_argument("--profile", action="store_true", help="print what our step spends its time on")
@@ -97,7 +97,7 @@ def _arguments() -> argparse.Namespace:
 
 def _workload(args: argparse.Namespace) -> Workload:
     specs = draw_corpus(NUM_UTTERANCES, args.vocab, args.max_target_tokens, seed=0)
-    batches = dynamic_batches(specs, rng_for("bench", "shuffle"), share=0.2 if args.quick else 1.0)
+    batches = dynamic_batches(specs, rng_for("bench", "shuffle"), share=0.4 if args.quick else 1.0)
     epoch = packs(_shuffled([specs]), args.max_positions)
     for name, length in (("audio", lambda s: s.num_samples), ("target", lambda s: len(s.target_ids) + 1)):
         print(f"baseline: {len(batches)} batches, {name} padding {padding_share(batches, length):.1%}")
