@@ -6,6 +6,7 @@ from transformers import WhisperConfig, WhisperModel
 
 from osum.model.build import build_encoder, build_speech_llm, build_whisper, freeze
 from osum.model.configs import LlmSizes, LoraConfig, WhisperSizes
+from osum.model.ending import StopRules
 from osum.model.generate import generate
 
 LORA = LoraConfig(rank=2, alpha=8)
@@ -27,6 +28,14 @@ def test_lora_trains_itself_and_nothing_else_of_the_llm(sulm_record):
     assert not any("up_proj" in n for n in of_llm)
     others = {n.split(".")[0] for n in trained(model)} - {"llm"}
     assert others == {"encoder", "adaptor", "boundaries", "ctc_head"}
+
+
+def test_lora_goes_to_up_proj_if_named(sulm_record, collate):
+    model = with_model(sulm_record, lora=replace(LORA, targets=[*LORA.targets, "up_proj"]))
+    of_up = {n: p for n, p in model.llm.named_parameters() if "up_proj.lora_" in n}
+    assert len(of_up) == 2 * 2 and all(p.requires_grad for p in of_up.values())
+    model(collate([0, 1])).weighted_nll.backward()
+    assert all(p.grad.any() for n, p in of_up.items() if "lora_B" in n)
 
 
 def test_lora_starts_as_no_change_and_is_scaled_by_alpha_over_rank(sulm_record, prefixes):
@@ -60,8 +69,8 @@ def test_a_pretrained_llm_keeps_its_weights_in_float32_but_not_its_taste(sulm_re
     assert model.llm.config.vocab_size == sulm_record.vocab_size + 20
     assert not model.llm.config.tie_word_embeddings
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    plain = generate(model, prefixes([0, 1]), 0, 8)
-    assert plain == generate(model, prefixes([0, 1]), 0, 8)
+    plain = generate(model, prefixes([0, 1]), [8, 8], StopRules(frozenset({0})))
+    assert plain == generate(model, prefixes([0, 1]), [8, 8], StopRules(frozenset({0})))
     assert any(len(set(g.ids)) < len(g.ids) for g in plain), "a repetition penalty of 9 would leave no repetition"
 
 

@@ -88,3 +88,18 @@ def test_an_adapter_of_a_model_without_lora_is_refused(sulm, sulm_record, tokeni
     save_sulm(tmp_path / "sulm", sulm, sulm_record, tokenizer_dir)
     with pytest.raises(ValueError, match=r"sulm: the model has no LoRA; use --lora merge"):
         export_sulm(tmp_path / "sulm", tmp_path / "hf", "adapter", Licences(), tmp_path / "hf")
+
+
+def test_rows_of_added_tokens_are_in_the_tables(sulm_record, qwen2_dir, bpe, tokenizer_dir, tmp_path):
+    cfg = replace(sulm_record.model, llm=LlmSizes(path=str(qwen2_dir)), lora=LoraConfig(rank=2))
+    record = replace(sulm_record, model=cfg, added_token_ids=[len(bpe) - 2, len(bpe) - 1])
+    model = record.build().eval()
+    for rows in (model.llm.model.embed_tokens.rows, model.llm.lm_head.rows):
+        torch.nn.init.normal_(rows)
+    save_sulm(tmp_path / "sulm", model, record, tokenizer_dir)
+    loaded = AutoModelForCausalLM.from_pretrained(export((model, tmp_path / "sulm"), tmp_path / "hf", "merge")).eval()
+    ids = torch.arange(len(bpe) - 6, len(bpe))[None]
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(ids).logits, model.llm(ids).logits, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="no place for the rows of added tokens; use --lora merge"):
+        export((model, tmp_path / "sulm"), tmp_path / "adapter", "adapter")
