@@ -16,6 +16,7 @@ from osum.audio.features import LogMel
 from osum.model.adaptor import Adaptor
 from osum.model.attention import Segments
 from osum.model.encoder import Encoder
+from osum.model.frozen import graph_if, is_trained
 from osum.model.kv_cache import KvCache
 from osum.model.losses import Loss, ctc_sum, token_loss
 from osum.model.packing import Packing
@@ -42,13 +43,26 @@ class SpeechLLM(nn.Module):
         rngs: Sequence[np.random.Generator] = (),
     ) -> Loss:
         """Return the summed losses of a batch; SpecAugment if asked, drawn from one generator an utterance."""
-        frames, frame_packing = self.encoder(*self.log_mel(batch.audio, batch.audio_lens, augment, rngs))
+        mel, mel_lens = self.log_mel(batch.audio, batch.audio_lens, augment, rngs)
+        with graph_if(is_trained(self.encoder)):
+            frames, frame_packing = self.encoder(mel, mel_lens)
+        with graph_if(is_trained(self.adaptor) or frames.requires_grad):
+            speech, speech_packing = self.adaptor(frames, frame_packing)
         segments = Packing(batch.segment_lens)
-        hidden = self.read(
-            self.splice(batch.input_ids, batch.speech_mask, *self.adaptor(frames, frame_packing)), segments
-        )
+        hidden = self.read(self.splice(batch.input_ids, batch.speech_mask, speech, speech_packing), segments)
         ctc = None if self.ctc_head is None else ctc_sum(self.ctc_head(frames), frame_packing, batch)
         return token_loss(hidden, self.llm.lm_head, batch, segments, ctc)
+
+    def train(self, mode: bool = True) -> SpeechLLM:
+        """Switch the mode of what is trained; frozen parts stay in evaluation mode, without dropout."""
+        super().train(mode)
+        for part in self.children():
+            part.train(mode and is_trained(part))
+        return self
+
+    def blocks(self) -> dict[str, nn.ModuleList]:
+        """Return the layers of each part, of which training may recompute or compile some."""
+        return {"encoder": self.encoder.whisper.layers, "adaptor": self.adaptor.layers, "llm": self.llm.model.layers}
 
     def embed_speech(self, audio: Tensor, audio_lens: Tensor) -> tuple[Tensor, Packing]:
         """Packed audio (N,) at 16 kHz -> packed speech embeddings (S, H) at 12.5 Hz and their packing."""

@@ -46,6 +46,10 @@ class MultitaskWhisper(nn.Module):
         ctc = None if self.ctc_head is None else ctc_sum(self.ctc_head(frames), memory, batch)
         return token_loss(hidden, self.head, batch, segments, ctc)
 
+    def blocks(self) -> dict[str, nn.ModuleList]:
+        """Return the layers of each part, of which training may recompute or compile some."""
+        return {"encoder": self.encoder.whisper.layers, "decoder": self.decoder.layers}
+
     def decode(self, input_ids: Tensor, segments: Packing, frames: Tensor, memory: Packing) -> Tensor:
         """Packed token ids (L,) over packed encoder frames (E, D) -> packed hidden states (L, D)."""
         if segments.max_len > self.decoder.max_target_positions:

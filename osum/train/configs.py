@@ -43,6 +43,16 @@ class OptimConfig:
 
 
 @dataclass
+class ComputeConfig:
+    """What a training step trades; none of it changes what is computed, but for rounding."""
+
+    recompute: list[str] = field(default_factory=list)
+    """Parts (encoder, adaptor, decoder, llm) whose layers keep no activations, but compute them twice."""
+    compile: list[str] = field(default_factory=list)
+    """Parts whose layers torch.compile translates; needs a C++ compiler, and minutes at the start."""
+
+
+@dataclass
 class TrainConfig:
     """How a model is trained."""
 
@@ -54,10 +64,12 @@ class TrainConfig:
     """Weight of the auxiliary CTC loss (nats a unit) beside the token loss (nats a token); 0 builds no CTC head."""
     tag_weight: float = 1.0
     """Weight in the token loss of what follows the transcript (tags, answers); 1 is the paper's."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of matrix products; bfloat16 also halves frozen matrices, while what is trained stays float32."""
     spec_augment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
     """Masks on the features; null for none."""
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    """Activation checkpointing and compilation."""
     seed: int = 777
     """Of everything that is drawn."""
     log_every: int = 50
@@ -74,6 +86,8 @@ class TrainConfig:
         for name in ("max_steps", "log_every", "valid_every", "save_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.precision == "float16":
+            raise ValueError("train.precision is float16, whose range Qwen2's activations exceed; say bfloat16")
 
 
 @dataclass

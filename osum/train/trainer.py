@@ -13,10 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from osum import dist, log
 from osum.data.loader import LoadedPack, Step, TrainLoader
 from osum.model.losses import Loss
-from osum.model.precision import autocast, halve
+from osum.model.precision import autocast
 from osum.rng import rng_for
 from osum.text.template import IGNORED
-from osum.train import checkpoint
+from osum.train import checkpoint, compute
 from osum.train.configs import TrainConfig
 from osum.train.meters import Meter, MetricsFile, joined
 from osum.train.optim import Optimizer, lr_share
@@ -40,9 +40,8 @@ class Trainer:
         """`valid_packs` gives this rank's share of the dev set, as many packs on every rank."""
         self.cfg, self.world, self.out_dir = cfg, world, out_dir
         self.loader, self.valid_packs = loader, valid_packs
+        compute.prepare(model, cfg.precision, cfg.compute, world.device)
         self.model = model.to(world.device)
-        if cfg.precision == "bfloat16":
-            halve(p for p in self.model.parameters() if not p.requires_grad)
         self.optimizer = Optimizer(self.model, cfg.optim)
         self.start_step = checkpoint.resume(out_dir / "checkpoints", self.model, self.optimizer)
         self.replica = DistributedDataParallel(self.model) if world.size > 1 else self.model
@@ -121,7 +120,7 @@ class Trainer:
             return self.replica(batch, self.cfg.spec_augment, rngs)
 
     def _global_counts(self, batches: list[Batch]) -> tuple[float, float]:
-        weight = sum(float(b.weights[b.labels != IGNORED].sum()) for b in batches)
+        weight = sum(_target_weight(b) for b in batches)
         units = sum(int(b.ctc_lens.sum()) for b in batches if b.ctc_lens is not None)
         counts = torch.tensor([weight, units], dtype=torch.float64, device=self.world.device)
         total_weight, num_units = dist.all_reduce_sum(counts).tolist()
@@ -147,3 +146,8 @@ class Trainer:
         if self.world.is_main:
             checkpoint.save(self.out_dir / "checkpoints", step, self.model, self.optimizer, self.cfg.keep_checkpoints)
         self.world.barrier()
+
+
+def _target_weight(batch: Batch) -> float:
+    is_target = batch.labels != IGNORED
+    return float(is_target.sum() if batch.weights is None else batch.weights[is_target].sum())

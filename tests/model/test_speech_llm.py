@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ import torch
 from osum.audio.augment import SpecAugmentConfig
 from osum.data.collate import collate_prefixes, placeholder
 from osum.model.packing import Packing
+from osum.model.precision import autocast
 from osum.model.speech_llm import frame_speech
 from osum.rng import rng_for
 from osum.text.configs import TemplateConfig
@@ -61,6 +64,59 @@ def test_gradients_add_up_too(sulm, collate):
     parts = [gradients(sulm, sulm(collate([n]))) for n in (0, 1, 2)]
     for name, grad in whole.items():
         torch.testing.assert_close(grad, sum(p[name] for p in parts), atol=2e-4, rtol=1e-4, msg=lambda m, n=name: n + m)
+
+
+def mean_gradients(model, batches):
+    """Of the mean loss of all target tokens, however they are batched."""
+    model.zero_grad()
+    losses = [model(batch) for batch in batches]
+    (sum(loss.weighted_nll for loss in losses) / sum(loss.num_tokens.sum() for loss in losses)).backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize(
+    "others", [[ALL[::-1]], [[0], [1], [2], [3]], [[2, 0], [3, 1]]], ids=["order", "alone", "pairs"]
+)
+@pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-5), ("bfloat16", 0.01)])
+def test_the_gradient_does_not_depend_on_the_pack(sulm, collate, others, precision, bound):
+    with autocast(torch.device("cpu"), precision):
+        wanted = mean_gradients(sulm, [collate(ALL)])
+        found = mean_gradients(sulm, [collate(numbers) for numbers in others])
+    assert wanted.keys() == found.keys()
+    scale = torch.cat([g.flatten() for g in wanted.values()]).norm()
+    for name, grad in wanted.items():
+        assert (found[name] - grad).norm() <= bound * scale, name
+
+
+def test_in_bfloat16_the_loss_is_that_of_float32_within_bounds(sulm, collate):
+    exact, batch = sulm(collate(ALL)), collate(ALL)
+    with autocast(torch.device("cpu"), "bfloat16"):
+        together, alone = sulm(batch), torch.cat([sulm(collate([n])).nll for n in ALL])
+    assert not torch.equal(together.nll, exact.nll)
+    # A token's loss moves by a hundredth of a nat or so, and by as much again with the company that it is in.
+    per_token = exact.num_tokens
+    torch.testing.assert_close(together.nll / per_token, exact.nll / per_token, atol=0.05, rtol=0)
+    torch.testing.assert_close(together.nll / per_token, alone / per_token, atol=0.05, rtol=0)
+
+
+def test_logits_do_not_depend_on_the_pack(sulm, collate):
+    def logits(numbers):
+        batch = collate(numbers)
+        speech, packing = sulm.embed_speech(batch.audio, batch.audio_lens)
+        segments = Packing(batch.segment_lens)
+        hidden = sulm.read(sulm.splice(batch.input_ids, batch.speech_mask, speech, packing), segments)
+        return sulm.llm.lm_head(hidden).split(batch.segment_lens.tolist())
+
+    for number, together in zip(ALL[::-1], logits(ALL[::-1]), strict=True):
+        torch.testing.assert_close(together, logits([number])[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_token_changes_no_other_utterance(sulm, collate):
+    batch = collate(ALL)
+    changed = batch.input_ids.clone()
+    changed[int(batch.segment_lens[0]) + 1] += 1  # the second token of the second utterance's prompt
+    before, after = sulm(batch).nll, sulm(replace(batch, input_ids=changed)).nll
+    assert torch.equal(before[[0, 2, 3]], after[[0, 2, 3]]) and before[1] != after[1]
 
 
 def test_every_trained_parameter_has_a_gradient(sulm, collate):

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,6 +166,16 @@ def test_bfloat16_learns_as_float32_does_and_goes_on_bit_for_bit(make_trainer, f
     exact, short = (metrics(tmp_path / name)[-1]["loss"] for name in ("exact", "short"))
     assert short == pytest.approx(exact, rel=0.02) and short != exact
     assert same(tmp_path / "short", tmp_path / "killed")
+
+
+def test_batches_without_weights_count_every_target_once(make_trainer):
+    norms = []
+    for name, weightless in (("weights", False), ("none", True)):
+        trainer = make_trainer(name)
+        step = next(trainer.loader.steps())
+        batches = [replace(b, weights=None) if weightless else b for b in step.batches]
+        norms.append(trainer.step(replace(step, batches=batches), Meter(trainer.tasks)))
+    assert norms[0] == norms[1] > 0
 
 
 @pytest.mark.parametrize("name", ["max_steps", "log_every", "valid_every", "save_every", "keep_checkpoints"])
