@@ -4,12 +4,20 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
+import osum
 from osum.bin import decode, train_sulm, train_whisper
 from osum.eval import hypotheses
+from osum.eval.configs import DecodingConfig
 from osum.model.folder import load_sulm
+from osum.text import added_tokens
+from osum.text import tokenizer as tokenizers
+from osum.text.units import CtcUnits
 
 SMALL = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "num_heads": 2, "ffn_dim": 32}
 LLM = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "num_kv_heads": 1, "ffn_dim": 32}
@@ -65,6 +73,38 @@ def test_three_stages_and_a_rerun(stage, tmp_path):
         decode.main([*test, "--tasks", "[ser]", "--overwrite", "true"])
     with pytest.raises(ValueError, match=r"2 checkpoints, not 3; raise train.keep_checkpoints"):
         decode.main([*test, "--average", "3", "--overwrite", "true"])
+
+
+@pytest.fixture
+def chat_llm(tmp_path):
+    """A pretrained LLM with spare rows, and the folder of its tokenizer with two added tokens."""
+    tokenizer = tokenizers.train(["hello there"], 270)
+    added_tokens.add(tokenizer, ["<female>", "<male>"])
+    tokenizers.save(tokenizer, tmp_path / "tokenizer")
+    added_tokens.save(["<female>", "<male>"], tmp_path / "tokenizer")
+    CtcUnits.build(["hello there"]).save(tmp_path / "tokenizer/units.txt")
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    llm = Qwen2ForCausalLM(Qwen2Config(vocab_size=280, num_key_value_heads=1, tie_word_embeddings=True, **sizes))
+    llm.save_pretrained(tmp_path / "llm")
+    return llm, tokenizer
+
+
+def test_decoding_keeps_to_the_template_and_the_added_tokens_of_training(stage, chat_llm, tmp_path):
+    llm, tokenizer = chat_llm
+    model = {"adaptor": {"num_layers": 1, "num_heads": 2, "ffn_dim": 32}, "llm": {"path": str(tmp_path / "llm")}}
+    chat = {"form": "chatml", "speech_first": True}
+    options = stage("train_sulm", encoder=SMALL, model={**model, "freeze": ["^llm"]}, data=DATA, train=TRAIN)
+    options += ["--tokenizer_dir", str(tmp_path / "tokenizer"), *[f"--template.{k}={v}" for k, v in chat.items()]]
+    train_sulm.main(options)
+    loaded = osum.load(tmp_path / "train_sulm", device="cpu")
+    assert loaded.stop_ids(DecodingConfig()) == {tokenizer.convert_tokens_to_ids("<|im_end|>")}
+    table = loaded.model.llm.get_input_embeddings()
+    assert torch.equal(table.base.weight, llm.get_input_embeddings().weight)
+    pieces = added_tokens.spelled(tokenizer, ["<female>", "<male>"])
+    start = torch.stack([table.base.weight[ids].mean(0) for ids in pieces])
+    moved = (table.rows - start).abs().max()
+    assert 0 < moved < 0.01, "three steps from where they are spelled"
+    assert len(loaded.decode(np.zeros(9_000, dtype=np.float32), task="sgc", cfg=DecodingConfig(max_new_tokens=3))) == 1
 
 
 def test_the_number_of_processes_changes_no_batch_and_no_loss(stage, repo_root, tmp_path):
