@@ -1,6 +1,7 @@
 """The shell parts: options, the local launcher, stages, and what the scripts say about wrong use."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -111,6 +112,8 @@ def test_a_log_keeps_the_last_state_of_a_progress_bar(tmp_path):
         (["--nproc", "0"], "option --nproc is '0'; it must be a whole number of at least 1"),
         (["--nj", "-1"], "option --nj is '-1'; it must be a whole number of at least 1"),
         (["--raw-dir", "/no/such/folder"], "option --raw-dir is '/no/such/folder', which is no folder"),
+        (["--whisper", "/no/such/folder"], "option --whisper is '/no/such/folder', which is no folder"),
+        (["--llm", "a/hub-name"], "option --llm is 'a/hub-name', which is no folder"),
         (["--exp", ""], "option --exp has an empty value; leave it out for the default"),
         (["--conf", "nonsense"], "no configuration conf/nonsense; conf/ has: "),
         (["--conf", "./nonsense"], "no configuration /nonsense; conf/ has: "),
@@ -128,8 +131,37 @@ def test_wrong_options_of_the_recipe_give_one_line(options, message):
 def test_help_names_every_option_and_stage():
     done = sh("bash", RUN, "--help", cwd="/")
     assert done.returncode == 0
-    for word in ("--stage", "--stop-stage", "--conf", "--exp", "--data-dir", "--exp-dir", "--nj", "--nproc", "6 score"):
+    for word in ("--stage", "--stop-stage", "--conf", "--exp", "--whisper", "--llm", "--nproc", "6 score"):
         assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("conf", "stage", "options"),
+    [
+        ("osum", 1, "--tokenizer.path '{llm}'"),
+        ("osum", 3, "--tokenizer '{whisper}' --model.path '{whisper}'"),
+        ("osum", 4, "--whisper_dir '{exp}/whisper' --out_dir '{exp}/sulm' --num_procs 1 --model.llm.path '{llm}'"),
+        ("pretrained", 4, "--encoder.path '{whisper}' --out_dir '{exp}/sulm' --num_procs 1 --model.llm.path '{llm}'"),
+    ],
+)
+def test_pretrained_models_reach_the_stages_that_need_them(tmp_path, conf, stage, options):
+    folders = {name: tmp_path / f"the {name}" for name in ("whisper", "llm", "exp", "data")}
+    for folder in folders.values():
+        folder.mkdir()
+    given = [word for name in ("whisper", "llm") for word in (f"--{name}", folders[name])]
+    places = ["--data-dir", folders["data"], "--exp-dir", folders["exp"], "--nproc", "1"]
+    done = sh("bash", RUN, "--conf", conf, "--stage", stage, "--stop-stage", stage, *given, *places)
+    shown = re.search(r"alone: \(.+ && (python .+)\)", done.stdout)[1]
+    wanted = shlex.split(options.format(**folders))
+    words = shlex.split(shown)
+    assert words[words.index(wanted[0]) : words.index(wanted[0]) + len(wanted)] == wanted
+    assert done.returncode == 1, "2 is for options that the stage does not have"
+    assert f"ERROR {folders['data']}/" in done.stderr, "it reads its data next, which is not there"
+
+
+def test_a_configuration_can_leave_the_training_of_whisper_out(tmp_path):
+    done = sh("bash", RUN, "--conf", "pretrained", "--stage", "3", "--stop-stage", "3", "--exp-dir", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_option_values_are_never_evaluated(tmp_path):

@@ -8,7 +8,7 @@ recipe=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 # shellcheck source=../../utils/stage.sh
 . "$recipe/../../utils/stage.sh"
 
-stage=0 stop_stage=6 conf=mini exp='' raw_dir='' data_dir='' exp_dir='' nj='' nproc=''
+stage=0 stop_stage=6 conf=mini exp='' raw_dir='' whisper='' llm='' data_dir='' exp_dir='' nj='' nproc=''
 
 usage="Usage: bash egs/osum/run.sh [--name value ...]
 
@@ -17,6 +17,8 @@ usage="Usage: bash egs/osum/run.sh [--name value ...]
   --conf NAME         folder of conf/ with one YAML per stage, or the path of such a folder (default $conf)
   --exp NAME          name of the experiment (default: that of the conf)
   --raw-dir DIR       raw corpora, for a conf whose prepare.yaml reads from one
+  --whisper DIR       pretrained Whisper as a Hugging Face folder, in place of the one that the conf names
+  --llm DIR           pretrained language model with its tokenizer, likewise
   --data-dir DIR      manifests, cuts and shards (default data/CONF beside this script)
   --exp-dir DIR       models, logs, scores (default exp/EXP beside this script)
   --nj N              parallel jobs of the data stages (default: the CPU cores)
@@ -36,8 +38,11 @@ nj=${nj:-$(nproc)}
 nproc=${nproc:-$((gpus > 0 ? gpus : 2))}
 require_number nj "$nj" 1
 require_number nproc "$nproc" 1
-[ -z "$raw_dir" ] || [ -d "$raw_dir" ] || die "option --raw-dir is '$raw_dir', which is no folder"
-[ -z "$raw_dir" ] || raw_dir=$(realpath -- "$raw_dir")
+for option in raw-dir whisper llm; do # folders to read, of which some may be left out
+  declare -n folder=${option/-/_}
+  [ -z "$folder" ] || [ -d "$folder" ] || die "option --$option is '$folder', which is no folder"
+  [ -z "$folder" ] || folder=$(realpath -- "$folder")
+done
 [ -z "$data_dir" ] || data_dir=$(realpath -m -- "$data_dir")
 [ -z "$exp_dir" ] || exp_dir=$(realpath -m -- "$exp_dir")
 
@@ -57,19 +62,27 @@ run_stage 0 "corpora -> manifests" "${cpu_cmd[@]}" "$log/prepare.log" \
   ${raw_dir:+--raw_dir "$raw_dir"}
 
 run_stage 1 "manifests -> cuts with canonical labels and tasks, tokenizer" "${cpu_cmd[@]}" "$log/annotate.log" \
-  python -m osum.bin.annotate --config "$conf_dir/annotate.yaml" --manifests_dir "$data/manifests" --out_dir "$data/cuts"
+  python -m osum.bin.annotate --config "$conf_dir/annotate.yaml" --manifests_dir "$data/manifests" --out_dir "$data/cuts" \
+  ${llm:+--tokenizer.path "$llm"}
 
 run_stage 2 "cuts -> shards with an index" "${cpu_cmd[@]}" "$log/shard.log" \
   python -m osum.bin.shard --config "$conf_dir/shard.yaml" --cuts_dir "$data/cuts" --out_dir "$data/shards" \
   --num_procs "$nj"
 
-run_stage 3 "shards -> multi-task Whisper" "${train_cmd[@]}" "$log/train_whisper.log" \
-  python -m osum.bin.train_whisper --config "$conf_dir/train_whisper.yaml" --shards_dir "$data/shards" \
-  --tokenizer_dir "$data/cuts/tokenizer" --out_dir "$exp/whisper" --num_procs "$nproc"
+if [ -f "$conf_dir/train_whisper.yaml" ]; then
+  run_stage 3 "shards -> multi-task Whisper" "${train_cmd[@]}" "$log/train_whisper.log" \
+    python -m osum.bin.train_whisper --config "$conf_dir/train_whisper.yaml" --shards_dir "$data/shards" \
+    --tokenizer_dir "$data/cuts/tokenizer" --out_dir "$exp/whisper" --num_procs "$nproc" \
+    ${whisper:+--tokenizer "$whisper" --model.path "$whisper"}
+  encoder=(--whisper_dir "$exp/whisper")
+else # such a conf takes the encoder as it comes
+  encoder=(${whisper:+--encoder.path "$whisper"})
+fi
 
 run_stage 4 "shards, Whisper's encoder -> speech language model" "${train_cmd[@]}" "$log/train_sulm.log" \
   python -m osum.bin.train_sulm --config "$conf_dir/train_sulm.yaml" --shards_dir "$data/shards" \
-  --tokenizer_dir "$data/cuts/tokenizer" --whisper_dir "$exp/whisper" --out_dir "$exp/sulm" --num_procs "$nproc"
+  --tokenizer_dir "$data/cuts/tokenizer" "${encoder[@]}" --out_dir "$exp/sulm" --num_procs "$nproc" \
+  ${llm:+--model.llm.path "$llm"}
 
 run_stage 5 "test shards -> hypotheses" "${train_cmd[@]}" "$log/decode.log" \
   python -m osum.bin.decode --config "$conf_dir/decode.yaml" --shards_dir "$data/shards" \
