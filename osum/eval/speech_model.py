@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from osum.model.ending import Generated, StopRules
 from osum.model.folder import RECORD, TOKENIZER, load_sulm
 from osum.model.generate import embed_each, generate
 from osum.model.onednn import use_onednn
+from osum.model.precision import Precision, autocast, halve
 from osum.model.speech_llm import SpeechLLM
 from osum.text import tokenizer as text_tokenizer
 from osum.text.configs import PAPER, TemplateConfig
@@ -42,16 +42,16 @@ class SpeechModel:
         tokenizer: PreTrainedTokenizerBase,
         prompts: Prompts,
         device: torch.device | str = "cpu",
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
         template: TemplateConfig = PAPER,
     ) -> None:
         """Prompts and template are those of training; the first prompt of each task and language is used."""
         if precision == "bfloat16":
-            to_bfloat16(model)
+            halve(model.parameters())
         use_onednn(model.to(device))
         self.model, self.tokenizer, self.prompts = model.eval(), tokenizer, prompts
         self.device = torch.device(device)
-        self._is_bfloat16 = precision == "bfloat16"
+        self._precision = precision
         self._template = SulmTemplate(tokenizer, cfg=template)
 
     def decode(
@@ -86,7 +86,7 @@ class SpeechModel:
         for bucket in length_buckets([len(samples) for samples in audio], len(audio), ENCODED_S * SAMPLE_RATE_HZ):
             packed = torch.from_numpy(np.concatenate([audio[i] for i in bucket])).to(self.device)
             lens = torch.tensor([len(audio[i]) for i in bucket], device=self.device)
-            with self._autocast():
+            with autocast(self.device, self._precision):
                 found.update(zip(bucket, embed_each(self.model, packed, lens), strict=True))
         return [found[i] for i in range(len(audio))]
 
@@ -105,7 +105,7 @@ class SpeechModel:
             batch = order[start : start + cfg.batch_size]
             prefixes = collate_prefixes([examples[i] for i in batch], self._template).to(self.device)
             embedded = [speech[i] for i in batch]
-            with self._autocast():
+            with autocast(self.device, self._precision):
                 written = generate(self.model, prefixes, [limits[i] for i in batch], rules, cfg.num_beams, embedded)
             found.update(zip(batch, written, strict=True))
         return [found[i] for i in range(len(examples))]
@@ -121,14 +121,11 @@ class SpeechModel:
             raise ValueError(f"stop_tokens: {unknown} are no tokens of this tokenizer; leave them out")
         return frozenset([self._template.eos_id, *(vocabulary[token] for token in cfg.stop_tokens)])
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._is_bfloat16)
-
 
 def load(
     folder: Path | str,
     device: torch.device | str | None = None,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
 ) -> SpeechModel:
     """Load an experiment, its `sulm` folder or a converted one; on the GPU, if there is one, unless told otherwise.
 
@@ -157,10 +154,3 @@ def _samples(audio: np.ndarray | str | Path, name: str) -> np.ndarray:
         seconds = len(samples) / SAMPLE_RATE_HZ
         raise ValueError(f"{name}: {seconds:.3f} s at 16 kHz; Whisper hears 0.025 to 30 s, so cut or leave it out")
     return samples
-
-
-def to_bfloat16(model: SpeechLLM) -> None:
-    """Keep matrices as bfloat16; norms, biases and the feature extraction stay float32."""
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            parameter.data = parameter.data.bfloat16()

@@ -5,7 +5,9 @@ from transformers import GenerationConfig
 from osum.model.continuation import Continuation
 from osum.model.ending import StopRules
 from osum.model.generate import embed_each, generate
+from osum.model.onednn import use_onednn
 from osum.model.packing import Packing
+from osum.model.precision import halve
 
 LIMIT = 8
 NEVER = StopRules(frozenset())
@@ -81,7 +83,10 @@ def steps(model, prefixes, numbers, forced, keep=None):
 
 
 @torch.inference_mode()
-def test_logits_do_not_depend_on_companions_order_padding_or_rows_that_leave(sulm, prefixes):
+@pytest.mark.parametrize("products", ["torch", "onednn"])
+def test_logits_do_not_depend_on_companions_order_padding_or_rows_that_leave(sulm, prefixes, products):
+    if products == "onednn":
+        use_onednn(sulm)
     forced = torch.randint(0, 300, (6, 4), generator=torch.Generator().manual_seed(0))
     alone = {n: steps(sulm, prefixes, [n], forced) for n in range(4)}
     for numbers, keep in (([0, 1, 2, 3], None), ([3, 1, 0, 2], [2, 0]), ([2, 3], [1]), ([1, 0, 3], [1, 2])):
@@ -91,6 +96,21 @@ def test_logits_do_not_depend_on_companions_order_padding_or_rows_that_leave(sul
     for n in range(4):
         training = next_logits(sulm, sequence(sulm, prefixes([n])), forced[:, n])
         torch.testing.assert_close(torch.stack([s[n] for s in alone[n]]), training, rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_logits_in_bfloat16_stay_near_each_other_and_near_float32(sulm, prefixes):
+    forced = torch.randint(0, 300, (4, 4), generator=torch.Generator().manual_seed(0))
+    exact = steps(sulm, prefixes, [0, 1, 2, 3], forced)
+    halve(sulm.parameters())
+    with torch.autocast("cpu", torch.bfloat16):
+        together = steps(sulm, prefixes, [0, 1, 2, 3], forced)
+        alone = {n: steps(sulm, prefixes, [n], forced) for n in range(4)}
+    for step in range(5):
+        for n in range(4):
+            bound = 0.05 * float(exact[step][n].abs().max())  # bfloat16 keeps 8 bits of each number
+            for other in (alone[n][step][n], exact[step][n]):
+                torch.testing.assert_close(together[step][n].float(), other.float(), rtol=0, atol=bound)
 
 
 @torch.inference_mode()
