@@ -16,6 +16,7 @@ from osum.audio.frames import num_encoder_frames, num_mel_frames, num_speech_emb
 from osum.data.collate import collate
 from osum.model.build import build_encoder, build_speech_llm
 from osum.model.configs import AdaptorConfig, LlmSizes, LoraConfig, SpeechLlmConfig, WhisperSizes
+from osum.model.precision import halve
 from osum.model.speech_llm import SpeechLLM
 from osum.text.template import SulmTemplate
 from osum.train.optim import OptimConfig, Optimizer
@@ -52,7 +53,7 @@ def tiny(vocab_size: int) -> Sizes:
 def paper(vocab_size: int) -> Sizes:
     """Whisper-medium and Qwen2-7B."""
     encoder = WhisperSizes(d_model=1024, encoder_layers=24, decoder_layers=1, num_heads=16, ffn_dim=4096)
-    llm = LlmSizes(hidden_size=3584, num_layers=28, num_heads=28, num_kv_heads=4, ffn_dim=18_944)
+    llm = LlmSizes(hidden_size=3584, num_layers=28, num_heads=28, num_kv_heads=4, ffn_dim=18_944, tied=False)
     return Sizes(encoder, AdaptorConfig(), llm, vocab_size)
 
 
@@ -162,10 +163,10 @@ def build(sizes: Sizes, device: str) -> SpeechLLM:
     with torch.device(device):
         model = build_speech_llm(cfg, build_encoder(sizes.encoder), sizes.vocab_size, sizes.vocab_size - 1, 0)
     if device == "cuda":
-        for parameter in model.llm.parameters():
-            if not parameter.requires_grad:
-                parameter.data = parameter.data.bfloat16()
-    return model.to(device)
+        halve(p for p in model.llm.parameters() if not p.requires_grad)
+        model = model.to(device)
+        torch.cuda.reset_peak_memory_stats()  # building in float32 took more than training will
+    return model
 
 
 def _num_targets(batches: Sequence[Sequence[Spec]]) -> int:

@@ -78,18 +78,19 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a look within a minute: small batches, two rounds")
-    parser.add_argument("--vocab", type=int, default=151_936, help="vocabulary of the LLM")
+    parser.add_argument("--vocab", type=int, help="vocabulary of the LLM; of Qwen2 if left out")
     parser.add_argument("--size", choices=PRESETS, default="small", help="sizes of the model")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of each side")
     parser.add_argument("--rounds", type=int, default=3, help="optimizer steps of each side")
     parser.add_argument("--batches", type=int, default=2, help="batches of the baseline per optimizer step")
-    parser.add_argument("--max_positions", type=int, default=1280, help="decoder positions of our packs")
+    parser.add_argument("--max_positions", type=int, default=1536, help="decoder positions of our packs")
     parser.add_argument("--max_target_tokens", type=int, default=200, help="longer targets are redrawn")
     parser.add_argument("--split", action="store_true", help="split the gain into its parts")
     parser.add_argument("--profile", action="store_true", help="print what our step spends its time on")
     parser.add_argument("--peak_tflops", type=float, default=989.0, help="of the GPU in bfloat16, for MFU")
     args = parser.parse_args()
+    args.vocab = args.vocab or (152_064 if args.size == "7b" else 151_936)
     if args.quick:
         args.rounds, args.batches = 2, 1
     return args
