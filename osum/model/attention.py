@@ -17,6 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from osum.model.packing import Packing
+from osum.model.sharing import Sharing
 
 IMPLEMENTATION = "segments"
 
@@ -28,6 +29,8 @@ class Segments:
     own: Packing
     memory: Packing | None = None
     """Packing of the encoder output that a decoder's cross-attention reads."""
+    sharing: Sharing | None = None
+    """Positions that stand for several; None if each is computed."""
 
 
 def attend(
@@ -70,6 +73,9 @@ def _segments_forward(
     """The signature of transformers: (1, H, L, D) each -> (1, L, H, D)."""
     if segments is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    sharing = segments.sharing
+    if sharing is not None:
+        query, key, value = (x.index_select(2, sharing.source) for x in (query, key, value))
     is_cross = getattr(module, "is_decoder", False) and not module.is_causal
     out = attend(
         query[0].transpose(0, 1),
@@ -81,7 +87,7 @@ def _segments_forward(
         scale=kwargs.get("scaling"),
         dropout=kwargs.get("dropout", 0.0),
     )
-    return out[None], None
+    return (out if sharing is None else out.index_select(0, sharing.kept))[None], None
 
 
 AttentionInterface.register(IMPLEMENTATION, _segments_forward)

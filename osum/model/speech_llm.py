@@ -20,6 +20,7 @@ from osum.model.frozen import graph_if, is_trained
 from osum.model.kv_cache import KvCache
 from osum.model.losses import Loss, ctc_sum, token_loss
 from osum.model.packing import Packing
+from osum.model.sharing import Sharing, share_prompts
 from osum.types import Batch
 
 
@@ -35,6 +36,8 @@ class SpeechLLM(nn.Module):
         self.boundaries = nn.Embedding(2, llm.config.hidden_size)
         """Speech-begin and speech-end."""
         self.ctc_head = ctc_head
+        self.share_prompts = False
+        """Whether the loss computes equal prompts of a pack once."""
 
     def forward(
         self,
@@ -49,7 +52,9 @@ class SpeechLLM(nn.Module):
         with graph_if(is_trained(self.adaptor) or frames.requires_grad):
             speech, speech_packing = self.adaptor(frames, frame_packing)
         segments = Packing(batch.segment_lens)
-        hidden = self.read(self.splice(batch.input_ids, batch.speech_mask, speech, speech_packing), segments)
+        sharing = share_prompts(batch.input_ids, batch.speech_mask, segments) if self.share_prompts else None
+        spliced = self.splice(batch.input_ids, batch.speech_mask, speech, speech_packing)
+        hidden = self.read(spliced, segments, sharing=sharing)
         ctc = None if self.ctc_head is None else ctc_sum(self.ctc_head(frames), frame_packing, batch)
         return token_loss(hidden, self.llm.lm_head, batch, segments, ctc)
 
@@ -75,20 +80,26 @@ class SpeechLLM(nn.Module):
         embedded = self.llm.get_input_embeddings()(input_ids.masked_fill(speech_mask, 0))
         return embedded.index_copy(0, speech_mask.nonzero().squeeze(1), framed.to(embedded.dtype))
 
-    def read(self, embeddings: Tensor, segments: Packing, cache: KvCache | None = None) -> Tensor:
+    def read(
+        self, embeddings: Tensor, segments: Packing, cache: KvCache | None = None, sharing: Sharing | None = None
+    ) -> Tensor:
         """Run the LLM over packed (L, H) embeddings; positions start at 0 in every segment. -> (L, H).
 
-        A `cache` is given the keys and values, for what is to follow the segments.
+        A `cache` is given the keys and values, for what is to follow the segments; it does not go with `sharing`.
         """
-        return self.llm.model(
+        positions = segments.positions
+        if sharing is not None:
+            embeddings, positions = embeddings.index_select(0, sharing.kept), positions[sharing.kept]
+        hidden = self.llm.model(
             inputs_embeds=embeddings[None],
             # A mapping keeps transformers from building (L, L) masks of its own.
             attention_mask={"full_attention": None},
-            position_ids=segments.positions[None],
+            position_ids=positions[None],
             past_key_values=cache,
             use_cache=cache is not None,
-            segments=Segments(segments),
+            segments=Segments(segments, sharing=sharing),
         ).last_hidden_state[0]
+        return hidden if sharing is None else hidden.index_select(0, sharing.source)
 
 
 def frame_speech(speech: Tensor, packing: Packing, boundaries: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How a training step is computed: precision, recomputed activations, compiled layers. None changes what is trained."""
+"""How a training step is computed: precision, shared prompts, recomputed or compiled layers. Not what is trained."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def prepare(model: nn.Module, precision: Precision, cfg: ComputeConfig, device: 
             raise ValueError(f"{torch.cuda.get_device_name(device)} has no bfloat16; set train.precision to float32")
         halve(p for p in model.parameters() if not p.requires_grad)
     check_precision(model)
+    if cfg.share_prompts:
+        if not hasattr(model, "share_prompts"):
+            raise ValueError("train.compute.share_prompts: this model reads no prompts; leave it out")
+        model.share_prompts = True
     # Compiled first: what is computed again in the backward pass is then the compiled layer.
     for block in _chosen(model, cfg.compile, "compile"):
         compile_block(block)

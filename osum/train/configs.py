@@ -50,6 +50,8 @@ class ComputeConfig:
     """Parts (encoder, adaptor, decoder, llm) whose layers keep no activations, but compute them twice."""
     compile: list[str] = field(default_factory=list)
     """Parts whose layers torch.compile translates; needs a C++ compiler, and minutes at the start."""
+    share_prompts: bool = False
+    """Compute equal prompts of a pack once in the language model; LoRA's dropout then draws once for all of them."""
 
 
 @dataclass

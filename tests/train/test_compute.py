@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from osum.model.build import build_whisper
 from osum.train.compute import check_precision, compile_block, prepare
 from osum.train.configs import ComputeConfig, TrainConfig
 
@@ -46,6 +47,16 @@ def test_a_part_that_the_model_lacks_is_named(sulm):
         prepare(sulm, "float32", ComputeConfig(recompute=["decoder"]), CPU)
     with pytest.raises(ValueError, match=r"compute.compile: the model has no part \['llama'\]"):
         prepare(sulm, "float32", ComputeConfig(compile=["llama"]), CPU)
+
+
+def test_prompts_are_shared_where_there_are_any(sulm, sulm_record, toy_batch):
+    wanted = sulm(toy_batch).nll
+    prepare(sulm, "float32", ComputeConfig(share_prompts=True), CPU)
+    assert sulm.share_prompts
+    torch.testing.assert_close(sulm(toy_batch).nll, wanted, atol=1e-4, rtol=1e-5)
+    whisper = build_whisper(sulm_record.encoder, vocab_size=300, num_ctc_units=0)
+    with pytest.raises(ValueError, match="share_prompts: this model reads no prompts"):
+        prepare(whisper, "float32", ComputeConfig(share_prompts=True), CPU)
 
 
 def test_layers_compile_into_one_graph_each(sulm, toy_batch):
