@@ -17,6 +17,7 @@ from osum.train.configs import CorpusConfig, TrainConfig
 if TYPE_CHECKING:
     from osum.model.folder import SulmRecord
     from osum.model.speech_llm import SpeechLLM
+    from osum.train.corpus import Corpus
 
 
 @dataclass
@@ -70,18 +71,33 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:
     """Train from the last checkpoint of the folder, or from the start."""
-    import torch  # here and not above: a rerun that has nothing to do need not wait for it
+    from osum.model.folder import (
+        save_sulm,
+    )  # here and not above: a rerun that has nothing to do need not wait for torch
+    from osum.train.trainer import Trainer
+
+    corpus, model, record = assemble(cfg, out / "cache")
+    if world.is_main:
+        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)})
+        config.save(cfg, out / "config.yaml")
+    Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out).run()
+    if world.is_main:
+        save_sulm(out, model, record, cfg.tokenizer_dir)
+
+
+def assemble(cfg: TrainSulmConfig, cache_dir: Path) -> tuple[Corpus, SpeechLLM, SulmRecord]:
+    """Return the data, the model with its initial weights, and how to build it again."""
+    import torch
 
     from osum.model.added_tokens import start_from_spelling
-    from osum.model.folder import SulmRecord, save_sulm
+    from osum.model.folder import SulmRecord
     from osum.text import added_tokens
     from osum.train.corpus import Corpus, load_units, open_tokenizer
-    from osum.train.trainer import Trainer
 
     tokenizer, units = open_tokenizer(cfg.tokenizer_dir), load_units(cfg.tokenizer_dir)
     num_units = len(units) if cfg.train.ctc_weight else 0
     template = SulmTemplate(tokenizer, cfg.train.tag_weight, cfg.template)
-    corpus = Corpus(cfg.shards_dir, cfg.data, template, units if num_units else None, cfg.train.seed, out / "cache")
+    corpus = Corpus(cfg.shards_dir, cfg.data, template, units if num_units else None, cfg.train.seed, cache_dir)
     torch.manual_seed(cfg.train.seed)
     prompts = {task: {lang: list(p) for lang, p in of_task.items()} for task, of_task in corpus.prompts.items()}
     sizes = (len(tokenizer), template.eos_id, num_units)
@@ -90,12 +106,7 @@ def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:
     model, record = build(cfg, SulmRecord(cfg.encoder, cfg.model, *sizes, prompts, cfg.template, ids))
     if added and cfg.model.llm.path is not None:
         start_from_spelling(model.llm, ids, added_tokens.spelled(tokenizer, added))
-    if world.is_main:
-        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)})
-        config.save(cfg, out / "config.yaml")
-    Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out).run()
-    if world.is_main:
-        save_sulm(out, model, record, cfg.tokenizer_dir)
+    return corpus, model, record
 
 
 def build(cfg: TrainSulmConfig, record: SulmRecord) -> tuple[SpeechLLM, SulmRecord]:
