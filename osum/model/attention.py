@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -43,16 +45,75 @@ def attend(
     scale: float | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Packed (Lq, H, D) x (Lk, Hkv, D) -> (Lq, H, D); segment i of the queries sees segment i of the keys.
+    """Packed (Lq, H, D) x (Lk, Hkv, D) -> (Lq, H, D); segment i of the queries sees segment i of the keys."""
+    if not query.is_cuda:
+        return _each_segment(query, key, value, queries, keys, is_causal, scale, dropout)
+    if query.dtype in (torch.bfloat16, torch.float16) and not dropout:
+        return _varlen(query, key, value, queries, keys, is_causal, scale)
+    return _padded(query, key, value, queries, keys, is_causal, scale, dropout)
 
-    Causal attention needs no mask: padding lies after every real query. Otherwise padded keys are masked.
-    """
-    mask = None if is_causal or keys.is_full else keys.mask[:, None, None, :]
+
+def _each_segment(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    queries: Packing,
+    keys: Packing,
+    is_causal: bool,
+    scale: float | None,
+    dropout: float,
+) -> Tensor:
+    """One call for each segment: on a CPU, padding to the longest costs more than the calls."""
+    of_keys = keys.lens.tolist()
+    parts = zip(query.split(queries.lens.tolist()), key.split(of_keys), value.split(of_keys), strict=True)
+    return torch.cat(
+        [
+            scaled_dot_product_attention(
+                *(x.transpose(0, 1)[None] for x in part),
+                dropout_p=dropout,
+                is_causal=is_causal,
+                scale=scale,
+                enable_gqa=query.shape[1] != key.shape[1],
+            )[0].transpose(0, 1)
+            for part in parts
+        ]
+    )
+
+
+def _varlen(
+    query: Tensor, key: Tensor, value: Tensor, queries: Packing, keys: Packing, is_causal: bool, scale: float | None
+) -> Tensor:
+    """The kernel for packed sequences; half precision, no dropout."""
+    groups = query.shape[1] // key.shape[1]
+    return varlen_attn(
+        query,
+        key.repeat_interleave(groups, 1),
+        value.repeat_interleave(groups, 1),
+        queries.bounds,
+        keys.bounds,
+        queries.max_len,
+        keys.max_len,
+        scale=scale,
+        window_size=(-1, 0) if is_causal else (-1, -1),
+    )
+
+
+def _padded(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    queries: Packing,
+    keys: Packing,
+    is_causal: bool,
+    scale: float | None,
+    dropout: float,
+) -> Tensor:
+    """One call for all. Causal attention needs no mask: padding lies after every real query."""
     out = scaled_dot_product_attention(
         queries.pad(query).transpose(1, 2),
         keys.pad(key).transpose(1, 2),
         keys.pad(value).transpose(1, 2),
-        attn_mask=mask,
+        attn_mask=None if is_causal or keys.is_full else keys.mask[:, None, None, :],
         dropout_p=dropout,
         is_causal=is_causal,
         scale=scale,

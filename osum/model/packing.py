@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,11 @@ class Packing:
         """(L,) segment of each packed row."""
         self.is_full = self.place.shape[0] == self.mask.numel()
         """True if all segments are equally long: then padding is a reshape."""
+
+    @cached_property
+    def bounds(self) -> Tensor:
+        """(B + 1,) int32: where each segment begins, and the last ends."""
+        return torch.nn.functional.pad(self.lens.cumsum(0, dtype=torch.int32), (1, 0))
 
     def pad(self, packed: Tensor) -> Tensor:
         """(L, ...) -> (B, T, ...), zeros where nothing is."""

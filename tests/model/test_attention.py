@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 
-from osum.model.attention import attend
+from osum.model import attention
 from osum.model.packing import Packing
 
 
@@ -25,5 +26,24 @@ def test_segments_see_themselves_only(queries, keys, is_causal):
     query = torch.randn(sum(queries), 4, 8)
     key, value = torch.randn(2, sum(keys), 2, 8).unbind()
     packings = Packing(torch.tensor(queries)), Packing(torch.tensor(keys))
-    together = attend(query, key, value, *packings, is_causal=is_causal)
-    torch.testing.assert_close(together, by_segment(query, key, value, queries, keys, is_causal))
+    expected = by_segment(query, key, value, queries, keys, is_causal)
+    torch.testing.assert_close(attention.attend(query, key, value, *packings, is_causal=is_causal), expected)
+    # What a GPU takes for float32 gives the same on a CPU.
+    padded = attention._padded(query, key, value, *packings, is_causal, scale=None, dropout=0.0)
+    torch.testing.assert_close(padded, expected)
+
+
+def test_bounds_are_cumulative():
+    bounds = Packing(torch.tensor([3, 5])).bounds
+    assert bounds.dtype == torch.int32
+    assert bounds.tolist() == [0, 3, 8]
+
+
+def test_the_packed_kernel_of_gpus_takes_our_shapes():
+    """Shapes only, on tensors without content: they need no GPU."""
+    with FakeTensorMode():
+        query, key = (torch.empty(8, heads, 64, device="cuda", dtype=torch.bfloat16) for heads in (4, 2))
+        packing = Packing.__new__(Packing)
+        packing.max_len, packing.bounds = 5, torch.empty(3, device="cuda", dtype=torch.int32)
+        attended = attention._varlen(query, key, key, packing, packing, is_causal=True, scale=None)
+        assert (attended.shape, attended.dtype) == (query.shape, torch.bfloat16)
