@@ -46,7 +46,7 @@ def attend(
     dropout: float = 0.0,
 ) -> Tensor:
     """Packed (Lq, H, D) x (Lk, Hkv, D) -> (Lq, H, D); segment i of the queries sees segment i of the keys."""
-    if not query.is_cuda:
+    if not query.is_cuda and not torch.compiler.is_compiling():
         return _each_segment(query, key, value, queries, keys, is_causal, scale, dropout)
     if query.dtype in (torch.bfloat16, torch.float16) and not dropout:
         return _varlen(query, key, value, queries, keys, is_causal, scale)
@@ -63,7 +63,10 @@ def _each_segment(
     scale: float | None,
     dropout: float,
 ) -> Tensor:
-    """One call for each segment: on a CPU, padding to the longest costs more than the calls."""
+    """One call for each segment: on a CPU, padding to the longest costs more than the calls.
+
+    A compiled graph can't hold as many calls as there are segments; it pads.
+    """
     of_keys = keys.lens.tolist()
     parts = zip(query.split(queries.lens.tolist()), key.split(of_keys), value.split(of_keys), strict=True)
     return torch.cat(
