@@ -8,6 +8,7 @@ cache) it behaves as `sdpa`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,22 +47,16 @@ def attend(
     dropout: float = 0.0,
 ) -> Tensor:
     """Packed (Lq, H, D) x (Lk, Hkv, D) -> (Lq, H, D); segment i of the queries sees segment i of the keys."""
-    if not query.is_cuda and not torch.compiler.is_compiling():
-        return _each_segment(query, key, value, queries, keys, is_causal, scale, dropout)
-    if query.dtype in (torch.bfloat16, torch.float16) and not dropout:
+    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
         return _varlen(query, key, value, queries, keys, is_causal, scale)
-    return _padded(query, key, value, queries, keys, is_causal, scale, dropout)
+    by_form = _padded if query.is_cuda or torch.compiler.is_compiling() else _each_segment
+    gqa = query.shape[1] != key.shape[1]
+    sdpa = partial(scaled_dot_product_attention, dropout_p=dropout, is_causal=is_causal, scale=scale, enable_gqa=gqa)
+    return by_form(sdpa, query, key, value, queries, keys)
 
 
 def _each_segment(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    queries: Packing,
-    keys: Packing,
-    is_causal: bool,
-    scale: float | None,
-    dropout: float,
+    sdpa: partial[Tensor], query: Tensor, key: Tensor, value: Tensor, queries: Packing, keys: Packing
 ) -> Tensor:
     """One call for each segment: on a CPU, padding to the longest costs more than the calls.
 
@@ -69,18 +64,7 @@ def _each_segment(
     """
     of_keys = keys.lens.tolist()
     parts = zip(query.split(queries.lens.tolist()), key.split(of_keys), value.split(of_keys), strict=True)
-    return torch.cat(
-        [
-            scaled_dot_product_attention(
-                *(x.transpose(0, 1)[None] for x in part),
-                dropout_p=dropout,
-                is_causal=is_causal,
-                scale=scale,
-                enable_gqa=query.shape[1] != key.shape[1],
-            )[0].transpose(0, 1)
-            for part in parts
-        ]
-    )
+    return torch.cat([sdpa(*(x.transpose(0, 1)[None] for x in part))[0].transpose(0, 1) for part in parts])
 
 
 def _varlen(
@@ -102,27 +86,12 @@ def _varlen(
 
 
 def _padded(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    queries: Packing,
-    keys: Packing,
-    is_causal: bool,
-    scale: float | None,
-    dropout: float,
+    sdpa: partial[Tensor], query: Tensor, key: Tensor, value: Tensor, queries: Packing, keys: Packing
 ) -> Tensor:
-    """One call for all. Causal attention needs no mask: padding lies after every real query."""
-    out = scaled_dot_product_attention(
-        queries.pad(query).transpose(1, 2),
-        keys.pad(key).transpose(1, 2),
-        keys.pad(value).transpose(1, 2),
-        attn_mask=None if is_causal or keys.is_full else keys.mask[:, None, None, :],
-        dropout_p=dropout,
-        is_causal=is_causal,
-        scale=scale,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    return queries.pack(out.transpose(1, 2))
+    """One call for all. Padded keys are masked; causal attention needs no mask, as padding lies after real queries."""
+    mask = None if sdpa.keywords["is_causal"] or keys.is_full else keys.mask[:, None, None, :]
+    padded = (queries.pad(query), keys.pad(key), keys.pad(value))
+    return queries.pack(sdpa(*(x.transpose(1, 2) for x in padded), attn_mask=mask).transpose(1, 2))
 
 
 def _segments_forward(
