@@ -8,6 +8,7 @@ Letters: n tokens, H width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy, linear
 from torch.utils.checkpoint import checkpoint
+
+from osum.model.onednn import OnednnLinear, fits, product
 
 MAX_LOGITS = 2**25
 """Logits at a time: 128 MiB in float32, which is 220 tokens of 151,936 words."""
@@ -42,11 +45,12 @@ def linear_cross_entropy(
     is called as it is, and once more in the backward pass.
     """
     rows = max(1, max_logits // getattr(head, "out_features", hidden.shape[1]))
-    if type(head) is not nn.Linear:
+    if type(head) not in (nn.Linear, OnednnLinear):
         return _recomputed(hidden, head, labels, weights, rows)
     inputs = (hidden, head.weight, head.bias)
     wanted = [torch.is_grad_enabled() and x is not None and x.requires_grad for x in inputs]
-    return TokenLoss(*_LinearCrossEntropy.apply(*inputs, labels, weights, rows, wanted))
+    multiply = product if type(head) is OnednnLinear and fits(hidden) else linear
+    return TokenLoss(*_LinearCrossEntropy.apply(*inputs, labels, weights, rows, wanted, multiply))
 
 
 def _recomputed(hidden: Tensor, head: nn.Module, labels: Tensor, weights: Tensor, rows: int) -> TokenLoss:
@@ -73,6 +77,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weights: Tensor,
         rows: int,
         wanted: list[bool],
+        multiply: Callable[..., Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
@@ -84,10 +89,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
             cast = [None if x is None else x.to(dtype) for x in inputs]
             for start in range(0, len(labels), rows):
                 at = slice(start, start + rows)
-                logits = linear(cast[0][at], *cast[1:]).float()
+                logits = multiply(cast[0][at], *cast[1:]).float()
                 nll[at], is_correct[at], error = _softmax_error(logits, labels[at])
                 if any(wanted):
-                    _add_gradients(grads, error.mul_(weights[at, None]).to(dtype), cast[0][at], cast[1], at)
+                    error = error.mul_(weights[at, None]).to(dtype)
+                    if grads[0] is not None:
+                        grads[0][at] = multiply(error, cast[1].t())
+                    _add_gradients(grads, error, cast[0][at])
         ctx.grads = [None if g is None else g.to(x.dtype) for g, x in zip(grads, inputs, strict=True)]
         ctx.mark_non_differentiable(nll, is_correct)
         return (nll * weights).sum(), nll, is_correct
@@ -98,7 +106,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grads, ctx.grads = ctx.grads, None
         assert grads is not None, "a second backward pass through the same loss"
         # In place: the gradient of a large vocabulary should not exist twice.
-        return *(None if g is None else g.mul_(grad) for g in grads), None, None, None, None
+        return *(None if g is None else g.mul_(grad) for g in grads), None, None, None, None, None
 
 
 def _softmax_error(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -112,11 +120,9 @@ def _softmax_error(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tens
     return nll, best.squeeze(1) == labels, error
 
 
-def _add_gradients(grads: list[Tensor | None], error: Tensor, hidden: Tensor, weight: Tensor, at: slice) -> None:
-    """Write the rows `at` of the hidden states' gradient; add to those of weight and bias."""
-    of_hidden, of_weight, of_bias = grads
-    if of_hidden is not None:
-        of_hidden[at] = error @ weight
+def _add_gradients(grads: list[Tensor | None], error: Tensor, hidden: Tensor) -> None:
+    """Add a chunk's part to the gradients of weight and bias."""
+    _, of_weight, of_bias = grads
     if of_weight is not None and of_weight.dtype == error.dtype:
         of_weight.addmm_(error.t(), hidden)
     elif of_weight is not None:

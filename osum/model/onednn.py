@@ -1,22 +1,36 @@
 """Linear layers through oneDNN on the CPU: on processors for which MKL has no AVX-512 code, twice as fast in float32.
 
-PyTorch itself takes MKL for float32 products. The operator is the one that torch.compile puts into compiled models.
+PyTorch itself takes MKL for float32 products. The operator is the one that torch.compile puts into compiled models;
+it knows no gradient, which is given here.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(..., k) and (n, k), float32 on the CPU, of any strides -> (..., n), as `torch.nn.functional.linear`."""
+    return torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
 
 
 class OnednnLinear(nn.Linear):
-    """A linear layer for inference; where gradients may be wanted it is the ordinary one."""
+    """A linear layer whose products, also those of the backward pass, are oneDNN's."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
-        if torch.is_grad_enabled() or hidden.dtype != torch.float32:
+        if not fits(hidden) or self.weight.dtype != torch.float32:
             return super().forward(hidden)
-        return torch.ops.mkldnn._linear_pointwise(hidden, self.weight, self.bias, "none", [], "")
+        return _Linear.apply(hidden, self.weight, self.bias)
+
+
+def fits(hidden: Tensor) -> bool:
+    """Whether `product` takes this tensor: float32 on the CPU, and no autocast that would have it in another."""
+    return hidden.dtype == torch.float32 and hidden.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
 def use_onednn(model: nn.Module) -> None:
@@ -26,3 +40,24 @@ def use_onednn(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.Linear and module.weight.dtype == torch.float32 and module.weight.device.type == "cpu":
             module.__class__ = OnednnLinear
+
+
+class _Linear(torch.autograd.Function):
+    """`linear` with its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        of_hidden, of_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(hidden if of_weight else None, weight if of_hidden else None)
+        return product(hidden, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        hidden, weight = ctx.saved_tensors
+        rows = grad.reshape(-1, grad.shape[-1])
+        return (
+            None if weight is None else product(grad, weight.t()),
+            None if hidden is None else product(rows.t(), hidden.reshape(-1, hidden.shape[-1]).t()),
+            rows.sum(0) if ctx.needs_input_grad[2] else None,
+        )

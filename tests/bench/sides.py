@@ -16,6 +16,7 @@ from osum.audio.frames import num_encoder_frames, num_mel_frames, num_speech_emb
 from osum.data.collate import collate
 from osum.model.build import build_encoder, build_speech_llm
 from osum.model.configs import AdaptorConfig, LlmSizes, LoraConfig, SpeechLlmConfig, WhisperSizes
+from osum.model.onednn import use_onednn
 from osum.model.precision import halve
 from osum.model.speech_llm import SpeechLLM
 from osum.text.template import SulmTemplate
@@ -85,6 +86,8 @@ class Side:
     def __post_init__(self) -> None:
         torch.set_num_threads(self.threads)
         self.model = build(self.sizes, self.device)
+        if self.ways is None:
+            use_onednn(self.model)  # as osum.train.compute prepares it
         self._forward = self.model if self.ways is None else Baseline(self.model, self.ways)
         self._optimizer = Optimizer(self.model, OptimConfig())
         self._tokenizer = IdTokenizer(self.sizes.vocab_size)

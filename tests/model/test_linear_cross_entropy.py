@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from osum.model.linear_cross_entropy import linear_cross_entropy
+from osum.model.onednn import use_onednn
 
 TOKENS, WIDTH, WORDS = 37, 8, 211
 CHUNK = 10 * WORDS
@@ -58,10 +59,14 @@ def assert_same(layer, **bounds):
             torch.testing.assert_close(ours, theirs, **bounds)
 
 
+@pytest.mark.parametrize("products", ["torch", "onednn"])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("frozen", [False, True])
-def test_it_is_the_plain_formula(bias, frozen):
-    assert_same(head(bias).requires_grad_(not frozen), atol=1e-6, rtol=1e-5)
+def test_it_is_the_plain_formula(bias, frozen, products):
+    layer = head(bias).requires_grad_(not frozen)
+    if products == "onednn":
+        use_onednn(layer)
+    assert_same(layer, atol=1e-6, rtol=1e-5)
 
 
 def test_a_head_with_lora_is_called_as_it_is():
@@ -102,11 +107,13 @@ class Largest(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("kind", ["trained", "frozen", "lora", "bfloat16"])
+@pytest.mark.parametrize("kind", ["trained", "frozen", "lora", "bfloat16", "onednn"])
 def test_the_logits_of_all_tokens_never_exist(kind):
     model = nn.ModuleDict({"lm_head": head(bias=True).requires_grad_(kind != "frozen")})
     if kind == "lora":
         peft.inject_adapter_in_model(peft.LoraConfig(r=2, target_modules=["lm_head"]), model)
+    if kind == "onednn":
+        use_onednn(model)
     with torch.autocast("cpu", torch.bfloat16, enabled=kind == "bfloat16"):
         with Largest() as ours:
             gradients(chunked, model["lm_head"])

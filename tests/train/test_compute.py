@@ -1,7 +1,9 @@
 import pytest
 import torch
+from torch import nn
 
 from osum.model.build import build_whisper
+from osum.model.onednn import OnednnLinear
 from osum.train.compute import check_precision, compile_block, prepare
 from osum.train.configs import ComputeConfig, TrainConfig
 
@@ -25,6 +27,7 @@ def gradients(model, batch):
 
 
 def test_recomputed_layers_give_the_same_gradients(sulm, toy_batch):
+    prepare(sulm, "float32", ComputeConfig(), CPU)
     wanted, calls = gradients(sulm, toy_batch), dict.fromkeys(PARTS, 0)
     prepare(sulm, "float32", ComputeConfig(recompute=list(PARTS)), CPU)
 
@@ -60,12 +63,23 @@ def test_prompts_are_shared_where_there_are_any(sulm, sulm_record, toy_batch):
 
 
 def test_layers_compile_into_one_graph_each(sulm, toy_batch):
+    prepare(sulm, "float32", ComputeConfig(), CPU)
     wanted = sulm(toy_batch).nll
     for part in PARTS:
         # Not a graph break is allowed. The graphs run as they are: generating code for them takes minutes.
         compile_block(sulm.blocks()[part][0], backend="eager", fullgraph=True)
     found = sulm(toy_batch).nll
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-5)
+
+
+def test_products_on_the_cpu_are_onednns(sulm, toy_batch):
+    wanted = gradients(sulm, toy_batch)
+    prepare(sulm, "float32", ComputeConfig(), CPU)
+    assert {type(m) for m in sulm.modules() if isinstance(m, nn.Linear)} == {OnednnLinear}
+    found = gradients(sulm, toy_batch)
+    assert found.keys() == wanted.keys()
+    for name, grad in found.items():
+        torch.testing.assert_close(grad, wanted[name], rtol=1e-3, atol=1e-3)
 
 
 def test_bfloat16_halves_what_is_frozen(sulm):
