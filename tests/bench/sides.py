@@ -16,10 +16,11 @@ from osum.audio.frames import num_encoder_frames, num_mel_frames, num_speech_emb
 from osum.data.collate import collate
 from osum.model.build import build_encoder, build_speech_llm
 from osum.model.configs import AdaptorConfig, LlmSizes, LoraConfig, SpeechLlmConfig, WhisperSizes
-from osum.model.onednn import use_onednn
 from osum.model.precision import halve
 from osum.model.speech_llm import SpeechLLM
 from osum.text.template import SulmTemplate
+from osum.train.compute import prepare
+from osum.train.configs import ComputeConfig
 from osum.train.optim import OptimConfig, Optimizer
 
 SEED = 1
@@ -79,6 +80,8 @@ class Side:
 
     sizes: Sizes
     ways: Ways | None
+    compute: ComputeConfig
+    """How our own step is computed."""
     device: str
     threads: int
     model: SpeechLLM = field(init=False)
@@ -87,7 +90,8 @@ class Side:
         torch.set_num_threads(self.threads)
         self.model = build(self.sizes, self.device)
         if self.ways is None:
-            use_onednn(self.model)  # as osum.train.compute prepares it
+            precision = "float32" if self.device == "cpu" else "bfloat16"
+            prepare(self.model, precision, self.compute, torch.device(self.device))
         self._forward = self.model if self.ways is None else Baseline(self.model, self.ways)
         self._optimizer = Optimizer(self.model, OptimConfig())
         self._tokenizer = IdTokenizer(self.sizes.vocab_size)

@@ -4,9 +4,11 @@
     python tests/bench/step.py --device cuda --size 7b
 
 Both sides train encoder, adaptor and LoRA on the same utterances, from the same weights, with the same optimizer; that
-their losses agree is asserted before anything is timed. Each side lives in a process of its own; rounds alternate
-between them and ratios are medians over rounds. Peak memory is the largest resident size of the process (on CUDA: the
-largest allocation). `--split` adds the sides between the two: the baseline with one more thing switched each time.
+their losses agree is asserted before anything is timed. Both recompute the encoder's layers in the backward pass, as
+the original does; `--recompute` without a name recomputes nothing on our side. Each side lives in a process of its own;
+rounds alternate between them and ratios are medians over rounds. Peak memory is the largest resident size of the
+process (on CUDA: the largest allocation). `--split` adds the sides between the two: the baseline with one more thing
+switched each time.
 The last line of the output is one JSON object.
 """
 
@@ -25,6 +27,7 @@ from corpus import Spec, draw_corpus
 from sides import PRESETS, Cost, Side
 
 from osum.rng import rng_for
+from osum.train.configs import ComputeConfig
 
 NUM_UTTERANCES = 6000
 NUM_CHECKED = 3
@@ -62,7 +65,8 @@ def main() -> None:
     sizes = PRESETS[args.size](args.vocab)
     work = _workload(args)
     ways = {"baseline": Ways(), **(chain() if args.split else {}), "ours": None}
-    sides = {name: Worker(Side, sizes, way, args.device, args.threads) for name, way in ways.items()}
+    compute = ComputeConfig(recompute=args.recompute)
+    sides = {name: Worker(Side, sizes, way, compute, args.device, args.threads) for name, way in ways.items()}
     _assert_equal(sides, work, args.device)
     for name, side in sides.items():
         side.call("step", work.warmup(name))
@@ -84,7 +88,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of each side")
     parser.add_argument("--rounds", type=int, default=3, help="optimizer steps of each side")
     parser.add_argument("--batches", type=int, default=2, help="batches of the baseline per optimizer step")
-    parser.add_argument("--max_positions", type=int, default=1536, help="decoder positions of our packs")
+    parser.add_argument("--max_positions", type=int, default=1024, help="decoder positions of our packs")
+    parser.add_argument(
+        "--recompute", nargs="*", default=["encoder"], help="parts of our model whose layers are recomputed"
+    )
     parser.add_argument("--max_target_tokens", type=int, default=200, help="longer targets are redrawn")
     parser.add_argument("--split", action="store_true", help="split the gain into its parts")
     parser.add_argument("--profile", action="store_true", help="print what our step spends its time on")
@@ -168,6 +175,8 @@ def _report(args: argparse.Namespace, work: Workload, sides: dict[str, Worker], 
         "audio_s": round(sum(audio_s), 1),
         "vocab": args.vocab,
         "size": args.size,
+        "max_positions": args.max_positions,
+        "recompute": args.recompute,
         "quick": args.quick,
         "rounds": args.rounds,
         "side_threads": args.threads,

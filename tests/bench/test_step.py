@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from osum.audio.features import LogMel
+from osum.train.configs import ComputeConfig
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +71,7 @@ def test_the_baseline_and_each_step_towards_ours_have_one_loss_and_gradient(spec
     from sides import Side, tiny
 
     def check(ways):
-        return Side(tiny(300), ways, "cpu", 1).check([specs[:4], specs[4:]])
+        return Side(tiny(300), ways, ComputeConfig(), "cpu", 1).check([specs[:4], specs[4:]])
 
     assert list(chain()) == ["features", "recomputation", "lm_head", "attention"]
     loss, norm = check(None)
@@ -82,7 +83,7 @@ def test_the_baseline_and_each_step_towards_ours_have_one_loss_and_gradient(spec
 def test_a_step_trains_encoder_adaptor_and_lora_alone(specs):
     from sides import Side, tiny
 
-    side = Side(tiny(300), None, "cpu", 1)
+    side = Side(tiny(300), None, ComputeConfig(recompute=["encoder"]), "cpu", 1)
     before = {n: p.clone() for n, p in side.model.named_parameters()}
     side.step([specs])
     changed = {n for n, p in side.model.named_parameters() if not torch.equal(p, before[n])}
