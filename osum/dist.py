@@ -10,10 +10,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -86,3 +88,14 @@ def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
     if td.is_initialized():
         td.all_reduce(values)
     return values
+
+
+def agree(value: T) -> T:
+    """Return what the main process passed, on all processes. Folders on a network look different for a while."""
+    import torch.distributed as td
+
+    if not td.is_initialized():
+        return value
+    values = [value]
+    td.broadcast_object_list(values)
+    return values[0]

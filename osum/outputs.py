@@ -62,6 +62,16 @@ def atomic_write(path: Path, data: str | bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+def move_durably(source: Path, target: Path) -> None:
+    """Rename within one folder, and return once the disk has it: a node that dies then takes nothing back."""
+    os.replace(source, target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def input_fingerprint(path: Path) -> str:
     """Return what identifies an input: the done-mark of a stage's folder, else the content of a file.
 

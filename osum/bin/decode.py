@@ -122,13 +122,13 @@ def requests_of(
 
 
 def _use_average(model: SpeechLLM, cfg: DecodeConfig) -> None:
-    from osum.model.store import average, fill
+    from osum.model.store import fill
     from osum.train import checkpoint
 
     found = checkpoint.existing(cfg.model_dir / "checkpoints")[-cfg.average :]
     if len(found) < cfg.average:
         raise ValueError(f"{cfg.model_dir}: {len(found)} checkpoints, not {cfg.average}; raise train.keep_checkpoints")
-    fill(model, average([p / "model.safetensors" for p in found]), str(cfg.model_dir), checkpoint.EVERYTHING_FROZEN)
+    fill(model, checkpoint.average(found), str(cfg.model_dir), checkpoint.EVERYTHING_FROZEN)
 
 
 if __name__ == "__main__":

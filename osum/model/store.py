@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -57,12 +56,3 @@ def fill(model: nn.Module, found: dict[str, Tensor], source: str, without: str |
             )
     for name, value in found.items():
         own[name].copy_(value)
-
-
-def average(paths: Sequence[Path]) -> dict[str, Tensor]:
-    """Return the mean of several files' parameters, accumulated in float64."""
-    total: dict[str, Tensor] = {}
-    for path in paths:
-        for name, value in read_parameters(path).items():
-            total[name] = total[name] + value.double() if name in total else value.double()
-    return {name: (value / len(paths)).float() for name, value in total.items()}

@@ -1,73 +1,223 @@
-"""Checkpoints of a run: what is trained, the optimizer and the number of steps done; atomic, the last k kept."""
+"""Checkpoints of a run: what is trained and the optimizer's state, in shards; atomic, the last k and the best k kept.
+
+Every process writes its part as safetensors (torch.distributed.checkpoint), and any number of processes reads them
+again. A checkpoint is a folder that got its name when all of it was on disk, so that the last one can always be loaded.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import nn
+import torch.distributed.checkpoint as dcp
+from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 
-from osum import log
-from osum.model.store import fill, parameters_of, read_parameters, save_parameters
-from osum.outputs import atomic_write, needing_space
+from osum import dist, log
+from osum.outputs import DISK_FULL, atomic_write, move_durably
 from osum.train.optim import Optimizer
 
+MODEL, OPTIMIZER = "model/", "optimizer/"
+"""Prefixes of the tensors of a checkpoint."""
 EVERYTHING_FROZEN = ""
 """As a pattern it matches every name: checkpoints hold only what is trained."""
+STATE = "state.json"
+SCALARS = ("/step",)
+"""Ends of the names of tensors without axes: safetensors can't be read in slices without one."""
 
 logger = log.get(__name__)
 
 
-def save(folder: Path, step: int, model: nn.Module, optimizer: Optimizer, keep: int) -> None:
-    """Write `step-NNNNNNNN` with the state after so many steps, then remove all but the last `keep`.
+def save(
+    folder: Path,
+    step: int,
+    optimizer: Optimizer,
+    world: dist.World,
+    metrics: Mapping[str, float] | None = None,
+    passing: bool = False,
+) -> Path:
+    """Write `step-NNNNNNNN` with the state after so many steps; all processes together. Return its path.
 
-    OSError naming the folder if there is no room; the checkpoints before stay.
+    `metrics` are those of the dev set after this step, if it was validated. A `passing` one, of a run that was asked
+    to stop, goes with the next: in the end a run leaves the same as one that was never stopped. OSError naming the checkpoint if there is
+    no room or no right to write; the checkpoints before stay.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(".*.partial"):
-        shutil.rmtree(stale)
     final = folder / f"step-{step:08d}"
     partial = _partial(final)
-    partial.mkdir()
     try:
-        save_parameters(parameters_of(model, EVERYTHING_FROZEN), partial / "model.safetensors")
-        _save_tensors(optimizer.state_dict(), partial / "optimizer.pt")
-        atomic_write(partial / "state.json", json.dumps({"step": step}))
-        os.replace(partial, final)
+        if world.is_main:
+            _make_room(folder, partial)
+        world.barrier()
+        with _alone_or_not():
+            writer = dcp.HuggingFaceStorageWriter(str(partial), save_distributed=True)
+            dcp.save(_state_of(optimizer), storage_writer=writer)
+        if world.is_main:
+            sizes = {p.name: p.stat().st_size for p in sorted(partial.iterdir())}
+            state = {"step": step, "metrics": dict(metrics or {}), "passing": passing, "files": sizes}
+            atomic_write(partial / STATE, json.dumps(state, indent=1))
+            move_durably(partial, final)
+    except (CheckpointException, OSError) as err:
+        raise _naming(final, err) from err
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    for old in existing(folder)[:-keep]:
-        _remove(old)
+        if world.is_main:
+            shutil.rmtree(partial, ignore_errors=True)
+    world.barrier()
     logger.info("checkpoint step=%d path=%s", step, final)
+    return final
 
 
 def existing(folder: Path) -> list[Path]:
     """Return the checkpoints of a run, oldest first."""
-    return sorted(p for p in folder.glob("step-*") if (p / "state.json").is_file())
+    return sorted(p for p in folder.glob("step-*") if (p / STATE).is_file())
 
 
-def resume(folder: Path, model: nn.Module, optimizer: Optimizer) -> int:
+def prune(folder: Path, keep_last: int, keep_best: Mapping[str, int] | None = None) -> None:
+    """Remove all but the last checkpoints, and the best ones by each metric of the dev set."""
+    found = existing(folder)
+    lasting = [p for p in found if p == found[-1] or not _read_state(p)["passing"]]
+    kept = set(lasting[-keep_last:])
+    for metric, count in (keep_best or {}).items():
+        kept.update(best(folder, metric, count))
+    for checkpoint in found:
+        if checkpoint not in kept:
+            _remove(checkpoint)
+
+
+def best(folder: Path, metric: str, count: int) -> list[Path]:
+    """Return the best checkpoints by a metric of the dev set, best first, the earlier of equal ones.
+
+    The lower the better, but for names that end in `accuracy`. ValueError if no checkpoint knows the metric.
+    """
+    known = {p: _read_state(p)["metrics"] for p in existing(folder)}
+    values = {p: metrics[metric] for p, metrics in known.items() if metric in metrics}
+    if not values and any(known.values()):
+        names = sorted({name for metrics in known.values() for name in metrics})
+        raise ValueError(f"{folder}: no checkpoint has the metric {metric!r}; they have {', '.join(names)}")
+    return sorted(values, key=values.__getitem__, reverse=metric.endswith("accuracy"))[:count]
+
+
+def resume(folder: Path, optimizer: Optimizer) -> int:
     """Load the last checkpoint, if any; return the number of steps that it has done.
 
     ValueError naming it if it is damaged or of another model.
     """
-    found = existing(folder)
-    if not found:
+    # The main process looks for all: on a network folder the others may not see the last one yet.
+    last = dist.agree(max(existing(folder), default=None))
+    if last is None:
         return 0
-    last = found[-1]
-    fill(model, read_parameters(last / "model.safetensors"), str(last), EVERYTHING_FROZEN)
+    state = _read_state(last)
     try:
-        optimizer.load_state_dict(torch.load(last / "optimizer.pt", map_location="cpu", weights_only=True))
-        step = int(json.loads((last / "state.json").read_text())["step"])
-    except (RuntimeError, ValueError, KeyError, EOFError, OSError, UnpicklingError) as err:
+        _load(last, optimizer)
+    except (RuntimeError, ValueError, KeyError, OSError, CheckpointException) as err:
         raise ValueError(f"{last}: can't go on from it ({err}); remove it to go on from the one before") from err
-    logger.info("resume step=%d path=%s", step, last)
-    return step
+    logger.info("resume step=%d path=%s", state["step"], last)
+    return state["step"]
+
+
+def read_parameters(checkpoint: Path) -> dict[str, Tensor]:
+    """Return what was trained by name, on the CPU. ValueError naming the checkpoint if it is damaged."""
+    _read_state(checkpoint)
+    sizes = {name: size for name, size in _shapes(checkpoint).items() if name.startswith(MODEL)}
+    found = {name: torch.empty(size) for name, size in sizes.items()}
+    with _alone_or_not():
+        dcp.load(found, storage_reader=dcp.HuggingFaceStorageReader(str(checkpoint)), no_dist=True)
+    return {name.removeprefix(MODEL): value for name, value in found.items()}
+
+
+def average(checkpoints: Sequence[Path]) -> dict[str, Tensor]:
+    """Return the mean of what was trained, accumulated in float64."""
+    total: dict[str, Tensor] = {}
+    for checkpoint in checkpoints:
+        for name, value in read_parameters(checkpoint).items():
+            total[name] = total[name] + value.double() if name in total else value.double()
+    return {name: (value / len(checkpoints)).float() for name, value in total.items()}
+
+
+def _state_of(optimizer: Optimizer) -> dict[str, Tensor]:
+    model = {MODEL + name: parameter.detach() for name, parameter in optimizer.trained.items()}
+    state = {OPTIMIZER + name: value for name, value in optimizer.state().items()}
+    return model | {name: value.reshape(1) if name.endswith(SCALARS) else value for name, value in state.items()}
+
+
+def _load(checkpoint: Path, optimizer: Optimizer) -> None:
+    shapes = _shapes(checkpoint)
+    _compare({n.removeprefix(MODEL): s for n, s in shapes.items() if n.startswith(MODEL)}, optimizer.trained)
+    model = {MODEL + name: parameter.detach() for name, parameter in optimizer.trained.items()}
+    state = {
+        name: _room_for(name.removeprefix(OPTIMIZER), shape, optimizer.trained)
+        for name, shape in shapes.items()
+        if name.startswith(OPTIMIZER)
+    }
+    with _alone_or_not():
+        dcp.load(model | state, storage_reader=dcp.HuggingFaceStorageReader(str(checkpoint)))
+    optimizer.load_state(
+        {n.removeprefix(OPTIMIZER): v.reshape(()) if n.endswith(SCALARS) else v for n, v in state.items()}
+    )
+
+
+@contextmanager
+def _alone_or_not() -> Iterator[None]:
+    """Let torch not wonder, at every call, whether one process is meant to be alone."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
+
+
+def _compare(found: Mapping[str, torch.Size], wanted: Mapping[str, nn.Parameter]) -> None:
+    missing, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    shapes = sorted(n for n in wanted.keys() & found.keys() if wanted[n].shape != found[n])
+    for kind, names in (("missing", missing), ("unknown", unknown), ("of another shape", shapes)):
+        if names:
+            raise ValueError(f"{len(names)} parameters are {kind}, for example {names[0]}; is it this model's?")
+
+
+def _room_for(name: str, shape: torch.Size, trained: Mapping[str, nn.Parameter]) -> Tensor:
+    parameter = trained.get(name.rsplit("/", 1)[0])
+    if parameter is None:
+        raise ValueError(f"it has {name}, which is not trained; is it this model's?")
+    if name.endswith(SCALARS):
+        return torch.zeros(shape, device=parameter.device)
+    return torch.zeros_like(parameter)  # sharded as the parameter is
+
+
+def _shapes(checkpoint: Path) -> dict[str, torch.Size]:
+    metadata = dcp.HuggingFaceStorageReader(str(checkpoint)).read_metadata().state_dict_metadata
+    return {name: stored.size for name, stored in metadata.items()}
+
+
+def _read_state(checkpoint: Path) -> dict[str, Any]:
+    try:
+        state = json.loads((checkpoint / STATE).read_text())
+        sizes = {name: (checkpoint / name).stat().st_size for name in state["files"]}
+    except (ValueError, KeyError, OSError) as err:
+        raise ValueError(f"{checkpoint}: damaged ({err}); remove it to go on from the one before") from err
+    for name, size in sizes.items():
+        if size != state["files"][name]:
+            raise ValueError(
+                f"{checkpoint}: damaged ({name} has {size} bytes, not {state['files'][name]}); "
+                "remove it to go on from the one before"
+            )
+    return state
+
+
+def _make_room(folder: Path, partial: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob(".*.partial"):
+        shutil.rmtree(stale)
+    partial.mkdir()
+
+
+def _naming(checkpoint: Path, err: CheckpointException | OSError) -> OSError:
+    cause = err if isinstance(err, OSError) else next(iter(err.failures.values()))[0]
+    is_full = isinstance(cause, OSError) and cause.errno in DISK_FULL
+    remedy = "free some space" if is_full else "see that this folder can be written"
+    return OSError(f"{checkpoint}: {cause}; {remedy}, then run again: it goes on from the checkpoint before")
 
 
 def _partial(checkpoint: Path) -> Path:
@@ -76,12 +226,6 @@ def _partial(checkpoint: Path) -> Path:
 
 def _remove(checkpoint: Path) -> None:
     # Under a name that does not count first, so that a kill can't leave half of it under the one that does.
-    os.replace(checkpoint, _partial(checkpoint))
-    shutil.rmtree(_partial(checkpoint))
-
-
-def _save_tensors(state: list[dict[str, Any]], path: Path) -> None:
-    with needing_space(path), open(path, "wb") as f:
-        torch.save(state, f)
-        f.flush()
-        os.fsync(f.fileno())
+    doomed = _partial(checkpoint)
+    move_durably(checkpoint, doomed)
+    shutil.rmtree(doomed)

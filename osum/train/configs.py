@@ -82,12 +82,17 @@ class TrainConfig:
     """Steps between two checkpoints."""
     keep_checkpoints: int = 2
     """How many of the last checkpoints stay on disk; > 0."""
+    keep_best: dict[str, int] = field(default_factory=dict)
+    """Metric of the dev set -> how many of its best checkpoints stay as well; if any, each validation saves one."""
 
     def __post_init__(self) -> None:
         """Check ranges. ValueError naming the field."""
         for name in ("max_steps", "log_every", "valid_every", "save_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1")
+        for metric, count in self.keep_best.items():
+            if count < 1:
+                raise ValueError(f"train.keep_best.{metric} is {count}; it must be at least 1")
         if self.precision == "float16":
             raise ValueError("train.precision is float16, whose range Qwen2's activations exceed; say bfloat16")
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from osum.train.configs import OptimConfig
+
+STATE = {torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.Muon: {"momentum_buffer"}}
+"""What each optimizer remembers of a parameter."""
 
 
 class Optimizer:
@@ -23,6 +27,8 @@ class Optimizer:
     def __init__(self, model: nn.Module, cfg: OptimConfig) -> None:
         """ValueError if a trained parameter is not float32 or a pattern of `lr_scales` matches none."""
         self._cfg = cfg
+        self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        """The parameters by name."""
         matrices, others = _parameter_groups(model, cfg)
         self._parts: list[torch.optim.Optimizer] = []
         if others:
@@ -30,6 +36,7 @@ class Optimizer:
         if matrices:
             # With this adjustment Muon's updates are as large as AdamW's, so that both share one scale of rates.
             self._parts.append(torch.optim.Muon(matrices, lr=cfg.muon_lr, adjust_lr_fn="match_rms_adamw"))
+        self._owner = {p: part for part in self._parts for group in part.param_groups for p in group["params"]}
 
     def step(self, lr_share: float) -> None:
         """Update the parameters at this share of every peak learning rate, then forget the gradients."""
@@ -40,16 +47,25 @@ class Optimizer:
             part.step()
             part.zero_grad()
 
-    def state_dict(self) -> list[dict[str, Any]]:
-        """Return what `load_state_dict` restores."""
-        return [part.state_dict() for part in self._parts]
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors of the state as `<parameter>/<what>`; parameters that had no gradient yet have none."""
+        return {
+            f"{name}/{what}": value
+            for name, parameter in self.trained.items()
+            for what, value in self._owner[parameter].state.get(parameter, {}).items()
+        }
 
-    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Restore a state. ValueError if it is of other optimizers."""
-        if len(states) != len(self._parts):
-            raise ValueError("the checkpoint was made with other optimizers; keep optim.muon_lr as it was")
-        for part, state in zip(self._parts, states, strict=True):
-            part.load_state_dict(state)
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned. ValueError if it is of other optimizers or parameters."""
+        for name, value in state.items():
+            parameter_name, what = name.rsplit("/", 1)
+            if parameter_name not in self.trained:
+                raise ValueError(f"it holds the optimizer's state of {parameter_name}, which is not trained")
+            parameter = self.trained[parameter_name]
+            part = self._owner[parameter]
+            if what not in STATE[type(part)]:
+                raise ValueError(f"it was made with other optimizers ({what} of {parameter_name}); keep optim.muon_lr")
+            part.state[parameter][what] = value
 
 
 HIDDEN_MATRIX = re.compile(r"(encoder|decoder|adaptor|llm).*(?<!embed_tokens)(?<!embed_positions)(?<!lm_head)\.weight$")

@@ -43,7 +43,7 @@ class Trainer:
         compute.prepare(model, cfg.precision, cfg.compute, world.device)
         self.model = model.to(world.device)
         self.optimizer = Optimizer(self.model, cfg.optim)
-        self.start_step = checkpoint.resume(out_dir / "checkpoints", self.model, self.optimizer)
+        self.start_step = checkpoint.resume(out_dir / "checkpoints", self.optimizer)
         self.replica = DistributedDataParallel(self.model) if world.size > 1 else self.model
         self.tasks = tuple(loader.plan(0).task_names)
         self.metrics = MetricsFile(out_dir / "metrics.jsonl", self.start_step) if world.is_main else None
@@ -66,11 +66,13 @@ class Trainer:
                 self._report("train", done, step.epoch, values, grad_norm=grad_norm, eta_s=round(eta_s))
                 bar.set_postfix_str(f"loss={values['loss']:.3f}", refresh=False)
                 meter.reset()
+            on_dev: dict[str, float] = {}
             if done % cfg.valid_every == 0 or done == cfg.max_steps:
-                self._report("dev", done, step.epoch, self.validate())
+                on_dev = self.validate()
+                self._report("dev", done, step.epoch, on_dev)
                 meter.reset()
-            if done % cfg.save_every == 0 or done == cfg.max_steps:
-                self._save(done)
+            if done % cfg.save_every == 0 or done == cfg.max_steps or (on_dev and cfg.keep_best):
+                self._save(done, on_dev)
             if done == cfg.max_steps:
                 break
         bar.close()
@@ -142,10 +144,11 @@ class Trainer:
             drops.save(self.out_dir / "epochs" / f"{epoch:05d}.json")
             logger.info("epoch=%d read=%d used=%d defects=%d", epoch, drops.read, drops.used, drops.num_defects)
 
-    def _save(self, step: int) -> None:
+    def _save(self, step: int, metrics: dict[str, float] | None = None) -> None:
+        folder = self.out_dir / "checkpoints"
+        checkpoint.save(folder, step, self.optimizer, self.world, metrics)
         if self.world.is_main:
-            checkpoint.save(self.out_dir / "checkpoints", step, self.model, self.optimizer, self.cfg.keep_checkpoints)
-        self.world.barrier()
+            checkpoint.prune(folder, self.cfg.keep_checkpoints, self.cfg.keep_best)
 
 
 def _target_weight(batch: Batch) -> float:

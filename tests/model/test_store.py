@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from osum.model.store import average, fill, load_parameters, parameters_of, save_parameters
+from osum.model.store import fill, load_parameters, parameters_of, save_parameters
 
 
 @contextmanager
@@ -80,12 +80,3 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path):
     with file_size_limit(100), pytest.raises(OSError, match=r"m\.safetensors"):
         save_parameters(parameters_of(model), path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
-
-
-def test_average_literal(tmp_path):
-    paths = [tmp_path / f"{n}.safetensors" for n in range(3)]
-    for n, path in enumerate(paths):
-        save_parameters({"w": torch.tensor([float(n), 0.1])}, path)
-    mean = average(paths)
-    assert mean["w"].dtype == torch.float32
-    assert torch.equal(mean["w"], torch.tensor([1.0, 0.1]))

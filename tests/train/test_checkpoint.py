@@ -4,13 +4,17 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
+from osum.dist import World
 from osum.train import checkpoint
-from osum.train.configs import OptimConfig
+from osum.train.configs import OptimConfig, TrainConfig
 from osum.train.optim import Optimizer
 
 CFG = OptimConfig(lr=0.1, muon_lr=0.1, warmup_steps=1)
+ALONE = World(0, 1, 0)
+SHARD = "shard-00001-model-00001-of-00001.safetensors"
 
 
 @contextmanager
@@ -24,11 +28,11 @@ def file_size_limit(num_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
-def make(seed=0, width=3):
+def make(seed=0, width=3, cfg=CFG):
     torch.manual_seed(seed)
     model = nn.ModuleDict({"llm": nn.Linear(width, 2), "frozen": nn.Linear(2, 2)})
     model["frozen"].requires_grad_(False)
-    return model, Optimizer(model, CFG)
+    return model, Optimizer(model, cfg)
 
 
 def train(model, optimizer, steps):
@@ -37,67 +41,133 @@ def train(model, optimizer, steps):
         optimizer.step(1.0)
 
 
-def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
-    model, optimizer = make()
+def save(folder, step, optimizer=None, metrics=None):
+    return checkpoint.save(folder, step, make()[1] if optimizer is None else optimizer, ALONE, metrics)
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+@pytest.mark.parametrize("muon_lr", [0.1, None])
+def test_a_resumed_run_goes_on_bit_for_bit(tmp_path, muon_lr):
+    cfg = OptimConfig(lr=0.1, muon_lr=muon_lr, warmup_steps=1)
+    model, optimizer = make(cfg=cfg)
     train(model, optimizer, 3)
-    checkpoint.save(tmp_path, 3, model, optimizer, keep=2)
+    save(tmp_path, 3, optimizer)
     train(model, optimizer, 3)
-    other, its_optimizer = make(seed=1)
+    other, its_optimizer = make(seed=1, cfg=cfg)
     other["frozen"].load_state_dict(model["frozen"].state_dict())  # a checkpoint holds only what is trained
-    assert checkpoint.resume(tmp_path, other, its_optimizer) == 3
+    assert checkpoint.resume(tmp_path, its_optimizer) == 3
     train(other, its_optimizer, 3)
     assert torch.equal(other["llm"].weight, model["llm"].weight) and torch.equal(other["llm"].bias, model["llm"].bias)
 
 
+def test_a_checkpoint_is_safetensors_of_what_is_trained_and_its_optimizer(tmp_path):
+    model, optimizer = make()
+    train(model, optimizer, 1)
+    path = save(tmp_path, 3, optimizer, {"loss": 0.5})
+    assert names(path) == [SHARD, "state.json"]
+    assert sorted(load_file(path / SHARD)) == [
+        "model/llm.bias", "model/llm.weight",
+        "optimizer/llm.bias/exp_avg", "optimizer/llm.bias/exp_avg_sq", "optimizer/llm.bias/step",
+        "optimizer/llm.weight/momentum_buffer",
+    ]  # fmt: skip
+    size = (path / SHARD).stat().st_size
+    state = json.loads((path / "state.json").read_text())
+    assert (state["step"], state["metrics"], state["files"]) == (3, {"loss": 0.5}, {SHARD: size})
+    found = checkpoint.read_parameters(path)
+    assert found.keys() == {"llm.weight", "llm.bias"} and torch.equal(found["llm.weight"], model["llm"].weight)
+
+
 def test_without_a_checkpoint_the_start_is_0(tmp_path):
-    assert checkpoint.resume(tmp_path / "none", *make()) == 0
+    assert checkpoint.resume(tmp_path / "none", make()[1]) == 0
 
 
 def test_the_last_are_kept(tmp_path):
     for step in (5, 10, 15):
-        checkpoint.save(tmp_path, step, *make(), keep=2)
-    assert [p.name for p in checkpoint.existing(tmp_path)] == ["step-00000010", "step-00000015"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000010", "step-00000015"]
-    assert json.loads((tmp_path / "step-00000015" / "state.json").read_text()) == {"step": 15}
+        save(tmp_path, step)
+        checkpoint.prune(tmp_path, keep_last=2)
+    assert names(tmp_path) == ["step-00000010", "step-00000015"]
+
+
+def test_the_best_by_each_metric_are_kept_as_well(tmp_path):
+    losses, accuracies = (0.5, 0.3, 0.3, 0.9, 0.8), (0.1, 0.9, 0.2, 0.3, 0.4)
+    for step, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True), start=1):
+        save(tmp_path, step, metrics={"loss": loss, "token_accuracy": accuracy})
+    save(tmp_path, 6)  # without a validation
+    best = [p.name for p in checkpoint.best(tmp_path, "loss", 3)]
+    assert best == ["step-00000002", "step-00000003", "step-00000001"]
+    checkpoint.prune(tmp_path, keep_last=1, keep_best={"loss": 2, "token_accuracy": 2})
+    assert names(tmp_path) == ["step-00000002", "step-00000003", "step-00000005", "step-00000006"]
+    with pytest.raises(ValueError, match="no checkpoint has the metric 'los'; they have loss, token_accuracy"):
+        checkpoint.prune(tmp_path, keep_last=1, keep_best={"los": 1})
 
 
 def test_a_kill_between_two_files_leaves_what_was(tmp_path):
-    checkpoint.save(tmp_path, 5, *make(), keep=2)
+    save(tmp_path, 5)
     partial = tmp_path / ".step-00000010.partial"
     partial.mkdir()
-    (partial / "model.safetensors").write_bytes(b"half")
-    assert checkpoint.resume(tmp_path, *make()) == 5
-    checkpoint.save(tmp_path, 10, *make(), keep=2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000005", "step-00000010"]
+    (partial / SHARD).write_bytes(b"half")
+    assert checkpoint.resume(tmp_path, make()[1]) == 5
+    save(tmp_path, 10)
+    assert names(tmp_path) == ["step-00000005", "step-00000010"]
 
 
 @pytest.mark.parametrize("room", [60, 700])
 def test_a_full_disk_is_named_and_leaves_what_was(tmp_path, room):
-    checkpoint.save(tmp_path, 5, *make(), keep=1)
+    save(tmp_path, 5)
     model, optimizer = make()
     train(model, optimizer, 1)
-    with file_size_limit(room), pytest.raises(OSError, match=r"step-00000010.*free some space"):
-        checkpoint.save(tmp_path, 10, model, optimizer, keep=1)
-    assert [p.name for p in tmp_path.iterdir()] == ["step-00000005"]
+    with file_size_limit(room), pytest.raises(OSError, match=r"step-00000010: .*File too large.*; free some space"):
+        save(tmp_path, 10, optimizer)
+    assert names(tmp_path) == ["step-00000005"]
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "state.json"])
-def test_a_damaged_checkpoint_is_named(tmp_path, name):
-    checkpoint.save(tmp_path, 5, *make(), keep=1)
-    path = tmp_path / "step-00000005" / name
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match="step-00000005"):
-        checkpoint.resume(tmp_path, *make())
+def test_a_folder_that_can_not_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"step-00000010: .*Not a directory.*; see that this folder can be written"):
+        save(tmp_path / "file" / "checkpoints", 10)
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
-    checkpoint.save(tmp_path, 5, *make(), keep=1)
-    torch.save(nn.Linear(1, 1), tmp_path / "step-00000005" / "optimizer.pt")
-    with pytest.raises(ValueError, match="step-00000005: can't go on from it"):
-        checkpoint.resume(tmp_path, *make())
+@pytest.mark.parametrize("name", [SHARD, "state.json"])
+@pytest.mark.parametrize("kept", [0.5, None])
+def test_a_damaged_checkpoint_is_named(tmp_path, name, kept):
+    path = save(tmp_path, 5) / name
+    if kept is None and name == SHARD:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for use in (lambda: checkpoint.resume(tmp_path, make()[1]), lambda: checkpoint.average([path.parent])):
+        with pytest.raises(ValueError, match=r"step-00000005: damaged .*remove it to go on from the one before"):
+            use()
 
 
-def test_another_model_is_refused(tmp_path):
-    checkpoint.save(tmp_path, 5, *make(), keep=1)
-    with pytest.raises(ValueError, match=r"step-00000005: 1 parameters are of another shape, for example llm.weight"):
-        checkpoint.resume(tmp_path, *make(width=4))
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": 4}, "1 parameters are of another shape, for example llm.weight"),
+        ({"cfg": OptimConfig(lr=0.1, warmup_steps=1)}, r"made with other optimizers \(momentum_buffer of llm.weight\)"),
+    ],
+)
+def test_another_model_is_refused(tmp_path, change, message):
+    model, optimizer = make()
+    train(model, optimizer, 1)
+    save(tmp_path, 5, optimizer)
+    with pytest.raises(ValueError, match=rf"step-00000005: can't go on from it \(.*{message}"):
+        checkpoint.resume(tmp_path, make(**change)[1])
+
+
+def test_the_average_literal(tmp_path):
+    paths = []
+    for step, value in ((1, 0.0), (2, 1.0), (3, 5.0)):
+        model, optimizer = make()
+        nn.init.constant_(model["llm"].bias, value)
+        paths.append(save(tmp_path, step, optimizer))
+    found = checkpoint.average(paths)
+    assert torch.equal(found["llm.bias"], torch.tensor([2.0, 2.0])) and found["llm.weight"].dtype == torch.float32
+
+
+def test_a_count_of_best_checkpoints_is_positive():
+    with pytest.raises(ValueError, match=r"train.keep_best.loss is 0; it must be at least 1"):
+        TrainConfig(keep_best={"loss": 0})

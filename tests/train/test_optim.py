@@ -9,7 +9,7 @@ from osum.train.optim import Optimizer, lr_share
 
 
 def groups(model, **options):
-    parts = Optimizer(model, OptimConfig(**options)).state_dict()
+    parts = Optimizer(model, OptimConfig(**options))._parts
     names = [n for n, p in model.named_parameters() if p.requires_grad]
     return parts, names
 
@@ -53,13 +53,13 @@ def test_muon_gets_the_matrices_between_hidden_states_and_nothing_else(sulm):
 
 def test_without_muon_all_is_adamw(sulm):
     parts, names = groups(sulm)
-    assert len(parts) == 1 and sum(len(g["params"]) for g in parts[0]["param_groups"]) == len(names)
+    assert len(parts) == 1 and sum(len(g["params"]) for g in parts[0].param_groups) == len(names)
 
 
 def test_frozen_parameters_are_not_optimised(sulm):
     sulm.encoder.requires_grad_(False)
     parts, names = groups(sulm)
-    assert sum(len(g["params"]) for g in parts[0]["param_groups"]) == len(names)
+    assert sum(len(g["params"]) for g in parts[0].param_groups) == len(names)
 
 
 def test_learning_rates_scale_by_name(sulm):
@@ -84,10 +84,28 @@ def test_what_is_trained_must_be_float32(dtype):
         Optimizer(nn.Linear(2, 2).to(dtype), OptimConfig())
 
 
-def test_a_state_of_other_optimizers_is_refused(sulm):
-    state = Optimizer(sulm, OptimConfig(muon_lr=0.1)).state_dict()
+def test_the_state_of_a_parameter_goes_by_its_name():
+    layer, other = nn.Linear(2, 1), nn.Linear(2, 1)
+    optimizer = Optimizer(layer, OptimConfig(lr=0.1))
+    assert optimizer.state() == {}
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step(1.0)
+    state = optimizer.state()
+    assert {n: v.tolist() for n, v in state.items() if n.startswith("bias/")} == {
+        "bias/step": 1.0, "bias/exp_avg": [pytest.approx(0.1)], "bias/exp_avg_sq": [pytest.approx(0.01)],
+    }  # fmt: skip
+    other_optimizer = Optimizer(other, OptimConfig(lr=0.1))
+    other_optimizer.load_state(state)
+    assert other_optimizer.state().keys() == state.keys()
+
+
+def test_a_state_of_other_optimizers_or_parameters_is_refused(sulm):
+    state = {"adaptor.proj.weight/momentum_buffer": torch.zeros(1)}
     with pytest.raises(ValueError, match=r"keep optim.muon_lr"):
-        Optimizer(sulm, OptimConfig()).load_state_dict(state)
+        Optimizer(sulm, OptimConfig()).load_state(state)
+    sulm.adaptor.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"state of adaptor.proj.weight, which is not trained"):
+        Optimizer(sulm, OptimConfig(muon_lr=0.1)).load_state(state)
 
 
 @pytest.mark.parametrize("name", ["lr", "muon_lr", "max_grad_norm", "warmup_steps"])

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from osum.train import checkpoint
 from osum.train.configs import OptimConfig, TrainConfig
@@ -21,7 +20,7 @@ def metrics(folder):
 
 
 def weights(folder):
-    return load_file(checkpoint.existing(folder / "checkpoints")[-1] / "model.safetensors")
+    return checkpoint.read_parameters(checkpoint.existing(folder / "checkpoints")[-1])
 
 
 def same(a, b):
