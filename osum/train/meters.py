@@ -42,6 +42,15 @@ class Meter:
         self._ctc += torch.tensor([loss.ctc.item(), num_units], dtype=torch.float64)
         self._audio_s += int(batch.audio_lens.sum()) / SAMPLE_RATE_HZ
 
+    def sums(self) -> list[list[float]]:
+        """Return what was added on this rank since the last reset, for `add_sums`."""
+        return [t.flatten().tolist() for t in (self._sums, self._ctc, self._audio_s)]
+
+    def add_sums(self, sums: list[list[float]]) -> None:
+        """Add what another meter of the same tasks had summed."""
+        for mine, theirs in zip((self._sums, self._ctc, self._audio_s), sums, strict=True):
+            mine += torch.tensor(theirs, dtype=torch.float64).reshape(mine.shape)
+
     def read(self) -> dict[str, float]:
         """Return means over all ranks: loss and loss.<task> (nats a token), accuracy, ctc (nats a unit), speed."""
         sums, ctc, audio_s = (dist.all_reduce_sum(t.clone()) for t in (self._sums, self._ctc, self._audio_s))
