@@ -45,8 +45,9 @@ def save(
     """Write `step-NNNNNNNN` with the state after so many steps; all processes together. Return its path.
 
     `metrics` are those of the dev set after this step, if it was validated. A `passing` one, of a run that was asked
-    to stop, goes with the next: in the end a run leaves the same as one that was never stopped. OSError naming the checkpoint if there is
-    no room or no right to write; the checkpoints before stay.
+    to stop, goes with the next: in the end a run leaves the same as one that was never stopped.
+
+    OSError naming the checkpoint if there is no room or no right to write; the checkpoints before stay.
     """
     final = folder / f"step-{step:08d}"
     partial = _partial(final)

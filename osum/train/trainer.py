@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from osum.model.losses import Loss
 from osum.model.precision import autocast
 from osum.rng import rng_for
 from osum.text.template import IGNORED
-from osum.train import checkpoint, compute
+from osum.train import checkpoint, compute, preemption, window
 from osum.train.configs import TrainConfig
 from osum.train.meters import Meter, MetricsFile, joined
 from osum.train.optim import Optimizer, lr_share
@@ -47,11 +48,19 @@ class Trainer:
         self.replica = DistributedDataParallel(self.model) if world.size > 1 else self.model
         self.tasks = tuple(loader.plan(0).task_names)
         self.metrics = MetricsFile(out_dir / "metrics.jsonl", self.start_step) if world.is_main else None
+        self.saved_step = self.start_step
+        self.stop = preemption.StopRequest()
+        self.all_stop = False
 
     def run(self) -> None:
-        """Train to `max_steps`, from the last checkpoint on."""
+        """Train to `max_steps`, from the last checkpoint on. Preempted after saving, if a signal asks for it."""
+        with preemption.listening() as self.stop:
+            self._run()
+
+    def _run(self) -> None:
         cfg, meter, started_s = self.cfg, Meter(self.tasks), time.monotonic()
         total, initial = cfg.max_steps, self.start_step
+        window.restore(self.out_dir / "window", self.start_step, meter, self.world)
         bar = log.progress(desc="train", unit="step", total=total, initial=initial, rank=self.world.rank)
         for step in self.loader.steps(self.start_step) if self.start_step < cfg.max_steps else ():
             grad_norm = self.step(step, meter)
@@ -75,6 +84,8 @@ class Trainer:
                 self._save(done, on_dev)
             if done == cfg.max_steps:
                 break
+            if self.all_stop:
+                self._preempt(done, meter)
         bar.close()
 
     def step(self, step: Step, meter: Meter) -> float:
@@ -122,10 +133,12 @@ class Trainer:
             return self.replica(batch, self.cfg.spec_augment, rngs)
 
     def _global_counts(self, batches: list[Batch]) -> tuple[float, float]:
+        # The request to stop travels with them: all ranks come to know of it in the same step.
         weight = sum(_target_weight(b) for b in batches)
         units = sum(int(b.ctc_lens.sum()) for b in batches if b.ctc_lens is not None)
-        counts = torch.tensor([weight, units], dtype=torch.float64, device=self.world.device)
-        total_weight, num_units = dist.all_reduce_sum(counts).tolist()
+        counts = torch.tensor([weight, units, self.stop.received], dtype=torch.float64, device=self.world.device)
+        total_weight, num_units, stops = dist.all_reduce_sum(counts).tolist()
+        self.all_stop = stops > 0
         return total_weight or 1.0, max(num_units, 1.0)
 
     def _report(self, split: str, step: int, epoch: int, values: dict[str, float], **more: float) -> None:
@@ -144,11 +157,21 @@ class Trainer:
             drops.save(self.out_dir / "epochs" / f"{epoch:05d}.json")
             logger.info("epoch=%d read=%d used=%d defects=%d", epoch, drops.read, drops.used, drops.num_defects)
 
-    def _save(self, step: int, metrics: dict[str, float] | None = None) -> None:
+    def _save(self, step: int, metrics: dict[str, float] | None = None, passing: bool = False) -> None:
         folder = self.out_dir / "checkpoints"
-        checkpoint.save(folder, step, self.optimizer, self.world, metrics)
+        checkpoint.save(folder, step, self.optimizer, self.world, metrics, passing)
         if self.world.is_main:
             checkpoint.prune(folder, self.cfg.keep_checkpoints, self.cfg.keep_best)
+        self.saved_step = step
+
+    def _preempt(self, step: int, meter: Meter) -> NoReturn:
+        window.save(self.out_dir / "window", step, meter, self.world)
+        if self.saved_step != step:
+            self._save(step, passing=True)
+        self.world.barrier()
+        reason = self.stop.signal_name or "another rank"
+        logger.warning("preempted step=%d signal=%s: saved; the same command goes on from here", step, reason)
+        raise preemption.Preempted(step)
 
 
 def _target_weight(batch: Batch) -> float:
