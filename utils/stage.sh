@@ -1,5 +1,8 @@
-# shellcheck shell=bash disable=SC2154 # $stage and $stop_stage are the caller's
+# shellcheck shell=bash disable=SC2154 # $stage, $stop_stage and $dry_run are the caller's
 # Stages of a recipe: which of them run, what is shown before each, what is said when one fails.
+
+stage_utils=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+stage_jobs=() # of stages that a launcher has queued, each "JOB NUMBER OFFSET LOG"
 
 # last_error LOG OFFSET: the line that says best why the command failed whose output begins at the offset, in bytes.
 # Our own error line comes first (the earliest: later ones follow from it), then the end of a traceback (but not
@@ -13,27 +16,60 @@ last_error() {
   printf '%s' "$line"
 }
 
+# stage_name LOG: what a stage is called after its log.
+stage_name() { basename -- "${1//.%a/}" .log; }
+
+# end_with_failure NUMBER LOG OFFSET STATUS [STATE]: says which stage failed, why, and what to read; ends the script.
+end_with_failure() {
+  local me message=''
+  me=$(basename -- "$0")
+  [ ! -f "$2" ] || message=$(last_error "$2" "$3")
+  printf '%s: stage %d (%s) failed with status %d%s: %s\n' "$me" "$1" "$(stage_name "$2")" "$4" "${5:+, $5}" "$message" >&2
+  [ ! -f "$2" ] || printf '%s: the whole log is %s\n' "$me" "$(realpath -m -- "$2")" >&2
+  exit "$4"
+}
+
 # run_stage NUMBER TITLE LAUNCHER... FILE.log COMMAND...
 # Runs the command if $stage <= NUMBER <= $stop_stage; the log's name is the stage's. The banner shows the command
-# that can be pasted into a terminal, from any folder, to run this stage alone.
+# that can be pasted into a terminal, from any folder, to run this stage alone. A launcher that only queues the command
+# leaves the number of the job beside the log: the next stage is then queued behind it.
 run_stage() {
-  local number=$1 title=$2 launcher=() log name offset=0 status=0 started=$SECONDS
+  local number=$1 title=$2 launch=() log name offset=0 status=0 started=$SECONDS job
   shift 2
   if [ "$number" -lt "$stage" ] || [ "$number" -gt "$stop_stage" ]; then return 0; fi
-  while [[ $1 != *.log ]]; do launcher+=("$1") && shift; done
+  while [[ $1 != *.log ]]; do launch+=("$1") && shift; done
   log=$1 && shift
-  name=$(basename -- "$log" .log)
+  name=$(stage_name "$log")
+  [ ${#stage_jobs[@]} -eq 0 ] || launch+=(--after "${stage_jobs[-1]%% *}")
+  [ "${dry_run:-}" != true ] || launch+=(--dry-run)
 
   printf '\n=== stage %d %s: %s\n' "$number" "$name" "$title"
   printf '    alone: (cd %q && . ./path.sh && %s)\n' "$PWD" "$(printf '%q ' "$@" | sed 's/ $//')"
   printf '    log:   %s\n' "$(realpath -m -- "$log")"
   if [ -f "$log" ]; then offset=$(wc -c <"$log"); fi
-  "${launcher[@]}" "$log" "$@" || status=$?
-  if [ "$status" -ne 0 ]; then
-    printf '%s: stage %d (%s) failed with status %d: %s\n' \
-      "$(basename -- "$0")" "$number" "$name" "$status" "$(last_error "$log" "$offset")" >&2
-    printf '%s: the whole log is %s\n' "$(basename -- "$0")" "$(realpath -m -- "$log")" >&2
-    exit "$status"
+  "${launch[@]}" "$log" "$@" || status=$?
+  [ "$status" -eq 0 ] || end_with_failure "$number" "$log" "$offset" "$status"
+
+  job=${log//.%a/} && job=${job%.log}.job
+  if [ "${dry_run:-}" = true ]; then
+    stage_jobs+=("JOB_OF_${name^^} $number 0 $log") # stands for the number that Slurm would give it
+  elif [ -f "$job" ]; then
+    stage_jobs+=("$(<"$job") $number $offset $log")
+    printf '    stage %d %s is queued as job %s\n' "$number" "$name" "$(<"$job")"
+  else
+    printf '    stage %d %s ended after %d s\n' "$number" "$name" $((SECONDS - started))
   fi
-  printf '    stage %d %s ended after %d s\n' "$number" "$name" $((SECONDS - started))
+}
+
+# wait_for_stages: until the queued stages have ended, or one has failed, which the others then don't survive.
+wait_for_stages() {
+  local entry job number offset log state status
+  [ "${dry_run:-}" != true ] || return 0
+  for entry in "${stage_jobs[@]}"; do
+    read -r job number offset log <<<"$entry"
+    status=0
+    state=$("$stage_utils/slurm_wait.sh" "$job" "$log") || status=$?
+    [ "$status" -eq 0 ] || end_with_failure "$number" "$log" "$offset" "$status" "job $job $state"
+    printf '    stage %d %s ended\n' "$number" "$(stage_name "$log")"
+  done
 }

@@ -1,0 +1,66 @@
+# shellcheck shell=bash disable=SC2154 # max_requeues is the job's
+# What a job of slurm.sh does; its sbatch file sources this before anything else, then calls run_job COMMAND...
+set -uo pipefail
+
+SAVED_STATUS=85 # of osum/train/preemption.py: the command has saved and wants to go on
+
+# From the first line on: a signal that comes while the environment is prepared must not be lost, nor end the job.
+told='' ended='' steps=''
+trap 'told=1; [ -z "$steps" ] || kill -USR1 "$steps" 2>/dev/null' USR1 # srun hands it to all processes
+trap 'ended=1' TERM                                                   # scancel, or Slurm that requeues by itself
+
+note() { printf '# %s %s\n' "$(date '+%F %T')" "$*"; }
+
+# export_master: where the processes meet. The first machine, under the address by which Slurm itself reaches it.
+export_master() {
+  local first
+  first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+  MASTER_ADDR=$(scontrol -o show node "$first" | sed -nE 's/.* NodeAddr=([^ ]+).*/\1/p')
+  MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))
+  export MASTER_ADDR MASTER_PORT
+}
+
+# start_steps COMMAND...: one process per rank, in the background; $steps is srun's pid.
+start_steps() {
+  # shellcheck disable=SC2016 # each process expands it
+  local rank='export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID && exec "$@"'
+  # --wait and not --kill-on-bad-exit: ranks that have saved end one after another, each with its own status.
+  srun --export=ALL --kill-on-bad-exit=0 --wait=60 bash -c "$rank" - "$@" &
+  steps=$!
+}
+
+# requeue STATUS: lets Slurm start this job again, with the same number. Returns if it may not.
+requeue() {
+  if [ "${SLURM_RESTART_COUNT:-0}" -ge "$max_requeues" ]; then
+    note "not queued again after $max_requeues times; raise max_requeues"
+    return
+  fi
+  note "saved, queued again: status=$1 wall_s=$SECONDS"
+  scontrol requeue "$SLURM_JOB_ID" || return
+  sleep 300 & # Slurm ends this script
+  wait $!
+  exit "$1"
+}
+
+run_job() {
+  local status=0
+  export TQDM_DISABLE=1                                                    # nobody watches
+  [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK # srun asks for it again
+  note "host=$(hostname) nodes=$SLURM_JOB_NODELIST job=$SLURM_JOB_ID restart=${SLURM_RESTART_COUNT:-0}" \
+    "folder=$PWD command=${*@Q}"
+  export_master
+  if [ -z "$told$ended" ]; then
+    start_steps "$@"
+    # A signal ends `wait` before srun ends.
+    while kill -0 "$steps" 2>/dev/null; do wait "$steps"; done
+    wait "$steps"
+    status=$?
+  else
+    status=$SAVED_STATUS # nothing was begun
+  fi
+  if [ "$status" -ne 0 ] && [ -z "$ended" ] && { [ "$status" -eq "$SAVED_STATUS" ] || [ -n "$told" ]; }; then
+    requeue "$status"
+  fi
+  note "status=$status wall_s=$SECONDS"
+  exit "$status"
+}
