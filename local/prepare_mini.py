@@ -28,6 +28,8 @@ from osum.data.processes import map_fresh
 _BLOCK = 40
 """Utterances per synthesiser process: a fixed number, because espeak-ng's state carries over from one to the next."""
 _SHORTEST_S = 0.8
+_SOURCES = [GRAMMAR, *sorted(GRAMMAR.parent.glob("*.py"))]
+"""What the corpus is made by: other code is another corpus."""
 
 logger = log.get("prepare_mini")
 
@@ -104,7 +106,7 @@ def main() -> None:
     """Read the options and make the corpus, unless it is there."""
     cfg = config.load(MiniConfig)
     cfg = dataclasses.replace(cfg, out_dir=cfg.out_dir.absolute())
-    with outputs.output_dir(cfg.out_dir, cfg, inputs=[GRAMMAR], overwrite=cfg.overwrite) as out_dir:
+    with outputs.output_dir(cfg.out_dir, cfg, inputs=_SOURCES, overwrite=cfg.overwrite) as out_dir:
         if out_dir is not None:
             write_corpus(cfg, out_dir)
 

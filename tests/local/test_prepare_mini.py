@@ -17,6 +17,7 @@ from mini.voices import make_voices
 from prepare_mini import MiniConfig
 
 from osum.data.label_maps import label_sets
+from osum.outputs import DONE_MARK
 
 
 def make(folder, num_procs):
@@ -43,6 +44,24 @@ def test_bytes_do_not_depend_on_the_number_of_processes(corpus, tmp_path):
     assert len(digests(corpus)) > 50
     assert digests(corpus) == digests(again)
     assert supervisions(corpus) == supervisions(again)
+
+
+def test_other_code_makes_the_corpus_again(tmp_path, monkeypatch):
+    marks = []
+    code = tmp_path / "voices.py"
+    for text in ("rate = 1", "rate = 1", "rate = 2"):
+        code.write_text(text)
+        monkeypatch.setattr(prepare_mini, "_SOURCES", [*prepare_mini._SOURCES[:1], code])
+        sizes = ["--hours", "0.001", "--num_dev", "1", "--num_test", "1", "--num_procs", "1"]
+        monkeypatch.setattr(sys, "argv", ["prepare_mini.py", "--out_dir", str(tmp_path / "mini"), *sizes])
+        prepare_mini.main()
+        marks.append((tmp_path / "mini" / DONE_MARK).stat().st_ino)
+    assert marks[0] == marks[1] != marks[2]
+
+
+def test_every_module_of_the_corpus_is_a_source():
+    names = {path.name for path in prepare_mini._SOURCES}
+    assert {"grammar.yaml", "voices.py", "render.py", "plan.py"} <= names
 
 
 def test_sizes_are_those_asked_for(corpus):
