@@ -6,24 +6,25 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from osum.audio.frames import SAMPLE_RATE_HZ
 from osum.data.drops import Drops
 from osum.data.index import Index
-from osum.data.plan import EpochPlan, PlanConfig
+from osum.data.plan import EpochPlan, Planner
 
 
-def summary(index: Index, planned: EpochPlan, cfg: PlanConfig) -> str:
-    """Return one line of `key=value` on a plan: sizes, how full the packs are, what was left out and why."""
-    audio_s = float(index.rows["num_samples"][planned.rows].sum(dtype=np.int64)) / SAMPLE_RATE_HZ
-    num_packs = len(planned.ends)
+def summary(planner: Planner, planned: EpochPlan) -> str:
+    """Return one line of `key=value` on an epoch: sizes, how full the packs are, what was left out and why.
+
+    Utterances, audio and fill are expectations: no row is read for them.
+    """
+    tokens, samples, _ = planner.survey.sums.sum(axis=(1, 2))
+    cfg, audio_s, num_packs = planner.cfg, samples / SAMPLE_RATE_HZ, planned.num_steps * planned.virtual_ranks
     dropped = " ".join(f"{reason}={len(rows)}" for reason, rows in planned.dropped.items() if len(rows))
     unfit = " ".join(f"too_long.{task}={count}" for task, count in planned.unfit_pairs.items())
     return " ".join(
         [
-            f"steps={planned.num_steps} utterances={len(planned.rows)} audio_h={audio_s / 3600:.2f}",
-            f"token_fill={planned.positions.sum() / (num_packs * cfg.max_tokens):.3f}",
+            f"steps={planned.num_steps} utterances={planner.survey.num_items:.0f} audio_h={audio_s / 3600:.2f}",
+            f"token_fill={tokens / (num_packs * cfg.max_tokens):.3f}",
             f"audio_fill={audio_s / (num_packs * cfg.max_audio_s):.3f}",
             *filter(None, (dropped, unfit)),
         ]
@@ -35,7 +36,7 @@ def epoch_ledger(index: Index, planned: EpochPlan, epoch: int, drop_files: Itera
 
     `drop_files` are those that `TrainLoader` appends to; a step that was run again after a restart counts once.
     """
-    drops = Drops(read=len(planned.rows))
+    drops = Drops(read=planned.num_items)
     for reason, rows in planned.dropped.items():
         drops.read += len(rows)
         for row in rows:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,9 @@ from osum.text.template import Template
 
 NUM_PROBES = 128
 """Rows whose targets and tokens identify tasks and tokenizer in the name of the cached table."""
+
+CHUNK_ROWS = 65_536
+"""Rows that are looked at together: what they need fits in a processor's cache."""
 
 logger = log.get(__name__)
 
@@ -32,19 +35,41 @@ class Lengths:
     """(K, G, P) int32 positions before the target, speech not counted."""
     num_prompts: np.ndarray
     """(K, G) int32."""
-    speech_lens: np.ndarray
-    """(R,) int64 speech embeddings among the positions."""
-    languages: np.ndarray
-    """(R,) language number of each row."""
+    rows: np.ndarray
+    """(R,) rows of the index."""
+    num_speech: Callable[[np.ndarray], np.ndarray]
+    """(n,) samples -> (n,) speech embeddings among the positions."""
+    cache: Path | None = None
+    """The file of `target_lens`, whose name says what it holds; None if it is not kept."""
 
     def positions(self, rows: np.ndarray, tasks: np.ndarray, prompts: np.ndarray) -> np.ndarray:
         """(n,) row, task and prompt numbers -> (n,) int64 decoder positions."""
-        prefix = self.prefix_lens[tasks, self.languages[rows], prompts]
-        return prefix.astype(np.int64) + self.speech_lens[rows] + self.target_lens[rows, tasks]
+        found = self.rows[rows]
+        prefix = self.prefix_lens[tasks, found["language"], prompts]
+        return prefix.astype(np.int64) + self.num_speech(num_samples(found)) + self.target_lens[rows, tasks]
+
+    def fixed_positions(self) -> np.ndarray:
+        """(R, K) int64: positions of speech and target; meaningless where the row can't serve the task."""
+        return self.num_speech(num_samples(self.rows))[:, None] + self.target_lens
+
+    def part(self, parts: Sequence[tuple[int, int]]) -> Lengths:
+        """Return those of some ranges (first row, row after the last), one after the other, read into memory."""
+        rows, target_lens = (np.concatenate([of[a:b] for a, b in parts]) for of in (self.rows, self.target_lens))
+        return replace(self, rows=rows, target_lens=target_lens)
+
+    def chunks(self) -> Iterator[tuple[int, Lengths]]:
+        """Yield all rows as parts of CHUNK_ROWS, each with the number of its first row."""
+        for start in range(0, len(self.rows), CHUNK_ROWS):
+            yield start, self.part([(start, start + CHUNK_ROWS)])
 
     def longest_prefix(self) -> np.ndarray:
         """(K, G) int32: positions of the longest prefix, whichever prompt is drawn."""
         return self.prefix_lens.max(axis=2)
+
+
+def num_samples(rows: np.ndarray) -> np.ndarray:
+    """(n,) rows of an index -> (n,) int64 samples of their audio."""
+    return rows["num_samples"].astype(np.int64)
 
 
 def build(
@@ -62,20 +87,19 @@ def build(
     for t, task in enumerate(tasks):
         for g, sentences in enumerate(per_pair[t]):
             prefix_lens[t, g, : len(sentences)] = [template.prefix_len(task, s) for s in sentences]
+    path = cache_dir / f"lengths.{_identity(index, tasks, template)}.npy" if cache_dir else None
     return Lengths(
         tasks=tuple(tasks),
-        target_lens=_target_lens(index, tasks, template, cache_dir),
+        target_lens=_target_lens(index, tasks, template, path),
         prefix_lens=prefix_lens,
         num_prompts=num_prompts,
-        speech_lens=template.num_speech(index.rows["num_samples"].astype(np.int64)),
-        languages=index.rows["language"].astype(np.int64),
+        rows=index.rows,
+        num_speech=template.num_speech,
+        cache=path,
     )
 
 
-def _target_lens(
-    index: Index, tasks: Mapping[str, TargetTask], template: Template, cache_dir: Path | None
-) -> np.ndarray:
-    path = cache_dir / f"lengths.{_identity(index, tasks, template)}.npy" if cache_dir else None
+def _target_lens(index: Index, tasks: Mapping[str, TargetTask], template: Template, path: Path | None) -> np.ndarray:
     if path and path.is_file():
         return np.load(path, mmap_mode="r", allow_pickle=False)
     rows = log.progress(range(len(index)), desc="lengths", unit="utt")

@@ -23,7 +23,8 @@ from osum.data.examples import Dropped, Item, Prompts, TargetTask, make_example
 from osum.data.index import Index
 from osum.data.ledger import epoch_ledger, summary
 from osum.data.lengths import Lengths
-from osum.data.plan import EpochPlan, PlanConfig, plan
+from osum.data.plan import EpochPlan, EvalPlan, Planner
+from osum.data.plan_config import PlanConfig
 from osum.rng import rng_for
 from osum.text.template import Template
 from osum.types import Batch, Example
@@ -144,7 +145,7 @@ class TrainLoader:
         drops_path: Path | None = None,
     ) -> None:
         """Dropped utterances are appended to `drops_path` (JSON lines; one file per rank) as their step is taken."""
-        self._dataset, self._lengths, self._cfg, self._seed = dataset, lengths, cfg, seed
+        self._dataset, self._planner = dataset, Planner(dataset.index, lengths, cfg, seed)
         self._rank, self._world_size = rank, world_size
         self._num_workers, self._pin_memory, self._drops_path = num_workers, pin_memory, drops_path
         # Workers prefetch across the end of an epoch while the main process is still in it: two plans are in use.
@@ -152,10 +153,9 @@ class TrainLoader:
 
     def steps(self, start: int = 0) -> Iterator[Step]:
         """Yield steps from number `start` on, without end."""
-        ranks = self._virtual_ranks()
         loaded = load_packs(self._dataset, self._packs(start), self._num_workers, self._pin_memory)
         for number, epoch, step in self._positions(start):
-            packs = [next(loaded) for _ in ranks]
+            packs = [next(loaded) for _ in self._pack_numbers(epoch, step)]
             dropped = [d for p in packs for d in p.dropped]
             self._report(epoch, step, dropped)
             yield Step(number, epoch, step, self.plan(epoch).num_steps, [p.batch for p in packs], dropped)
@@ -174,8 +174,8 @@ class TrainLoader:
         return epoch_ledger(self._dataset.index, self.plan(epoch), epoch, files)
 
     def _plan(self, epoch: int) -> EpochPlan:
-        planned = plan(self._dataset.index, self._lengths, self._cfg, self._seed, epoch)
-        logger.info("plan epoch=%d %s", epoch, summary(self._dataset.index, planned, self._cfg))
+        planned = self._planner.epoch(epoch)
+        logger.info("plan epoch=%d %s", epoch, summary(self._planner, planned))
         return planned
 
     def _positions(self, start: int) -> Iterator[tuple[int, int, int]]:
@@ -189,11 +189,11 @@ class TrainLoader:
 
     def _packs(self, start: int) -> Iterator[Pack]:
         for _, epoch, step in self._positions(start):
-            for v in self._virtual_ranks():
-                yield Pack(epoch, self.plan(epoch).pack(step, v) if v is not None else [])
+            for number in self._pack_numbers(epoch, step):
+                yield Pack(epoch, self.plan(epoch).pack(step, number) if number is not None else [])
 
-    def _virtual_ranks(self) -> list[int | None]:
-        return virtual_ranks(self._cfg.virtual_ranks, self._rank, self._world_size)
+    def _pack_numbers(self, epoch: int, step: int) -> list[int | None]:
+        return virtual_ranks(self.plan(epoch).num_packs(step), self._rank, self._world_size)
 
     def _report(self, epoch: int, step: int, dropped: list[Dropped]) -> None:
         for d in dropped:
@@ -212,7 +212,7 @@ def virtual_ranks(num_virtual: int, rank: int, world_size: int) -> list[int | No
 
 
 def eval_batches(
-    dataset: PackDataset, planned: EpochPlan, rank: int = 0, world_size: int = 1, num_workers: int = 0
+    dataset: PackDataset, planned: EvalPlan, rank: int = 0, world_size: int = 1, num_workers: int = 0
 ) -> Iterator[LoadedPack]:
     """Yield the packs of an evaluation plan that fall to this rank, as many on every rank."""
     ranks = virtual_ranks(planned.virtual_ranks, rank, world_size)

@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 NUM_ITERATIONS = 200
 
 
-def draw_tasks(fits: np.ndarray, weights: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-    """(n, K) bool which tasks a row can serve, (K,) weights, (n,) draws in [0, 1) -> (n,) task numbers.
+@dataclass(frozen=True)
+class TaskMix:
+    """With which probability a row serves each of the tasks that it can. M task sets, K tasks."""
 
-    Every row must serve one task at least. A task of weight 0 is drawn only for rows that serve nothing else.
-    """
-    if len(fits) == 0:
-        return np.zeros(0, dtype=np.int64)
-    bits = fits @ (np.uint64(1) << np.arange(fits.shape[1], dtype=np.uint64))
-    _, first, pattern, counts = np.unique(bits, return_index=True, return_inverse=True, return_counts=True)
-    cumulative = probabilities(fits[first], counts, weights).cumsum(axis=1)
-    # The last task of a pattern must catch every draw, whatever the rounding of the sums.
-    cumulative /= cumulative[:, -1:]
-    return (uniforms[:, None] >= cumulative[pattern]).sum(axis=1)
+    patterns: np.ndarray
+    """(M,) uint64 task sets, ascending; bit k stands for task k."""
+    probabilities: np.ndarray
+    """(M, K) float64; each row sums to 1."""
+
+    @classmethod
+    def fit(cls, patterns: np.ndarray, counts: np.ndarray, weights: np.ndarray) -> TaskMix:
+        """(M,) ascending task sets, (M,) rows with each and (K,) weights -> the mix that follows the weights."""
+        bits = np.uint64(1) << np.arange(len(weights), dtype=np.uint64)
+        return cls(patterns, probabilities((patterns[:, None] & bits) > 0, counts, weights))
+
+    def of(self, fits: np.ndarray) -> np.ndarray:
+        """(n, K) bool which tasks a row can serve -> (n, K) probability of each."""
+        return self.probabilities[np.searchsorted(self.patterns, task_sets(fits))]
+
+    def draw(self, fits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+        """(n, K) bool which tasks a row can serve and (n,) draws in [0, 1) -> (n,) task numbers.
+
+        A task of weight 0 is drawn only for rows that serve nothing else.
+        """
+        cumulative = self.probabilities.cumsum(axis=1)
+        # The last task of a set must catch every draw, whatever the rounding of the sums.
+        cumulative /= cumulative[:, -1:]
+        pattern = np.searchsorted(self.patterns, task_sets(fits))
+        tasks = np.zeros(len(fits), dtype=np.int64)
+        for threshold in cumulative.T[:-1]:
+            tasks += uniforms >= threshold[pattern]
+        return tasks
+
+
+def task_sets(fits: np.ndarray) -> np.ndarray:
+    """(n, K) bool -> (n,) uint64 with bit k for task k; K is at most 64."""
+    assert fits.shape[1] <= 64, fits.shape
+    packed = np.packbits(fits, axis=1, bitorder="little")
+    sets = np.zeros(len(fits), dtype=np.uint64)
+    for byte in range(packed.shape[1]):
+        sets |= packed[:, byte].astype(np.uint64) << np.uint64(8 * byte)
+    return sets
 
 
 def probabilities(patterns: np.ndarray, counts: np.ndarray, weights: np.ndarray) -> np.ndarray:

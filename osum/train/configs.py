@@ -8,7 +8,7 @@ from typing import Literal
 
 from osum import tasks
 from osum.audio.augment import SpecAugmentConfig
-from osum.data.plan import PlanConfig
+from osum.data.plan_config import PlanConfig
 
 
 @dataclass

@@ -15,7 +15,9 @@ from osum import config, tasks
 from osum.data import lengths
 from osum.data.configs import TokenizerConfig
 from osum.data.index import Index
-from osum.data.plan import EpochPlan, PlanConfig, plan
+from osum.data.packs import Packs, joined
+from osum.data.plan import Planner
+from osum.data.plan_config import PlanConfig
 from osum.data.vocabulary import reserved
 from osum.text import added_tokens
 from osum.text import tokenizer as tokenizers
@@ -45,17 +47,18 @@ def table(cfg: PositionsConfig, index: Index, added: bool) -> lengths.Lengths:
     return lengths.build(index, chosen, tasks.load_prompts(None, cfg.tasks), SulmTemplate(tokenizer))
 
 
-def prompt_tokens(found: lengths.Lengths, epoch: EpochPlan) -> np.ndarray:
+def prompt_tokens(found: lengths.Lengths, epoch: Packs) -> np.ndarray:
     """(n,) tokens of the prompt of each item."""
-    return found.prefix_lens[epoch.tasks, found.languages[epoch.rows], epoch.prompts] - 2
+    return found.prefix_lens[epoch.tasks, found.rows["language"][epoch.rows], epoch.prompts] - 2
 
 
-def repeated_prompt_tokens(found: lengths.Lengths, epoch: EpochPlan) -> int:
+def repeated_prompt_tokens(found: lengths.Lengths, epoch: Packs) -> int:
     """Prompt tokens that stand in their pack a second time."""
     num_tokens, start, repeated = prompt_tokens(found, epoch), 0, 0
+    languages = found.rows["language"][epoch.rows]
     for end in epoch.ends.tolist():
         items = range(start, end)
-        seen = Counter((epoch.tasks[i], found.languages[epoch.rows[i]], epoch.prompts[i], num_tokens[i]) for i in items)
+        seen = Counter((epoch.tasks[i], languages[i], epoch.prompts[i], num_tokens[i]) for i in items)
         repeated += sum((count - 1) * int(key[3]) for key, count in seen.items())
         start = end
     return repeated
@@ -66,8 +69,8 @@ def main() -> None:
     cfg = config.load(PositionsConfig)
     index = Index.open(cfg.shards_dir)
     plain, added = (table(cfg, index, with_added) for with_added in (False, True))
-    epoch = plan(index, plain, cfg.plan, seed=0, epoch=0)
-    total = int(epoch.positions.sum())
+    epoch = joined(list(Planner(index, plain, cfg.plan, seed=0).epoch(0).packs()))
+    total = int(plain.positions(epoch.rows, epoch.tasks, epoch.prompts).sum())
     print(f"utterances={len(epoch.rows)} positions={total} per_pack={len(epoch.rows) / len(epoch.ends):.1f}")
     for number, name in enumerate(plain.tasks):
         serving = plain.target_lens[:, number] >= 0

@@ -8,7 +8,8 @@ import torch
 
 from osum.data import lengths
 from osum.data.loader import Pack, PackDataset, TrainLoader, eval_batches, virtual_ranks
-from osum.data.plan import PlanConfig, plan_eval
+from osum.data.plan import plan_eval
+from osum.data.plan_config import PlanConfig
 from osum.text.template import SulmTemplate
 
 CFG = PlanConfig(virtual_ranks=4, max_tokens=400, max_audio_s=12.0)

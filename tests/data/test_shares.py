@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from osum.data.shares import draw_tasks, probabilities
+from osum.data.shares import TaskMix, probabilities, task_sets
+
+
+def draw_tasks(fits, weights, uniforms):
+    patterns, counts = np.unique(task_sets(fits), return_counts=True)
+    return TaskMix.fit(patterns, counts, weights).draw(fits, uniforms)
 
 
 def shares(fits, weights):
@@ -39,3 +44,8 @@ def test_probabilities_sum_to_one():
 def test_extreme_draws_stay_in_range(draw):
     fits = np.array([[False, True, True, False]])
     assert draw_tasks(fits, np.ones(4), np.array([draw]))[0] in (1, 2)
+
+
+def test_task_sets_are_bits():
+    assert task_sets(np.array([[True, False, True], [False, True, False]])).tolist() == [5, 2]
+    assert task_sets(np.arange(33)[None] == 32).tolist() == [2**32]

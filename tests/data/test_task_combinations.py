@@ -11,7 +11,8 @@ from osum.bin import annotate, shard
 from osum.data import lengths
 from osum.data.index import Index
 from osum.data.loader import PackDataset, eval_batches
-from osum.data.plan import PlanConfig, plan_eval
+from osum.data.plan import plan_eval
+from osum.data.plan_config import PlanConfig
 from osum.text import tokenizer as tokenizers
 from osum.text.template import SulmTemplate, WhisperTemplate
 

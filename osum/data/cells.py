@@ -1,0 +1,114 @@
+"""One cell of an epoch: its rows, what is drawn for them, and their packs. Pure, and alone: no other cell is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from osum.data.balance import Sizes, deal, deal_all, totals
+from osum.data.draws import Draws, num_visits, usable
+from osum.data.hashing import mix, salt
+from osum.data.layout import Part
+from osum.data.lengths import Lengths, num_samples
+from osum.data.packing import first_fit
+from osum.data.packs import Packs
+from osum.data.plan_config import PlanConfig
+from osum.data.survey import Survey, costs, pack_budget
+
+
+@dataclass(frozen=True)
+class CellItems:
+    """What a cell holds; n items."""
+
+    rows: np.ndarray
+    copies: np.ndarray
+    tasks: np.ndarray
+    prompts: np.ndarray
+    sizes: Sizes
+    noise: np.ndarray
+    """(n,) draws in [0, 1) for whatever the packing leaves open."""
+
+
+def draw_items(
+    lengths: Lengths, survey: Survey, cfg: PlanConfig, weights: np.ndarray, parts: Sequence[Part], seed: int, epoch: int
+) -> CellItems:
+    """Read the rows of some visits and draw what each is used for. `weights` are those of the corpora."""
+    ranges = [(int(survey.starts[p.run]), int(survey.starts[p.run + 1])) for p in parts]
+    sizes = [b - a for a, b in ranges]
+    ends = np.cumsum(sizes)
+    found = lengths.part(ranges)
+    copies = np.repeat([p.copy for p in parts], sizes)
+    fits = usable(found, cfg).fits
+    hashes = found.rows["key_hash"]
+    visits = num_visits(weights[found.rows["corpus"]], hashes, seed, epoch)
+    here = np.concatenate([_in_part(p, hashes[e - n : e], seed, epoch) for p, n, e in zip(parts, sizes, ends)])
+    keep = np.flatnonzero(here & fits.any(axis=1) & (copies < visits))
+    draws = Draws(hashes[keep], copies[keep], seed, epoch)
+    tasks = survey.mix.draw(fits[keep], draws.uniform("task"))
+    prompt_counts = lengths.num_prompts[tasks, found.rows["language"][keep]]
+    prompts = (draws.uniform("prompt") * prompt_counts).astype(np.int64)
+    tokens, samples = found.positions(keep, tasks, prompts), num_samples(found.rows)[keep]
+    rows = np.concatenate([np.arange(a, b) for a, b in ranges])[keep]
+    taken = Sizes(tokens, samples, costs(tokens, samples, cfg).astype(np.int64))
+    return CellItems(rows, copies[keep], tasks, prompts, taken, draws.uniform("order"))
+
+
+def _in_part(part: Part, key_hashes: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """(n,) hashes of the rows of a run -> (n,) bool which belong to this part of a visit: a share of them, drawn."""
+    if part.lower == 0.0 and part.upper == 1.0:
+        return np.ones(len(key_hashes), dtype=bool)
+    draws = Draws(key_hashes, np.full(len(key_hashes), part.copy), seed, epoch).bits("place")
+    share = np.empty(len(key_hashes))
+    share[np.argsort(draws, kind="stable")] = (np.arange(len(draws)) + 0.5) / len(draws)
+    return (share >= part.lower) & (share < part.upper)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The packs of a cell: `num_steps * num_ranks`, step after step, then extra ones that no step has room for."""
+
+    packs: Packs
+    num_steps: int
+    num_extra: int
+
+
+def pack_cell(
+    items: CellItems, cfg: PlanConfig, task_names: tuple[str, ...], num_ranks: int, num_steps: int | None, key: str
+) -> Cell:
+    """Pack the items for so many steps and virtual ranks, or for as few steps as can hold them.
+
+    Packs of a step cost alike, in a lane as in all lanes of a window, whose steps `key` shuffles in the same way.
+    """
+    budget = pack_budget(cfg)
+    if num_steps is None:
+        owner, num_packs = deal_all(items.sizes, budget, num_ranks, items.noise)
+        num_steps = num_packs // num_ranks
+    else:
+        num_packs = num_steps * num_ranks
+        owner = deal(items.sizes, budget, num_packs, items.noise)
+    ranked = np.argsort(totals(items.sizes.costs, owner, num_packs), kind="stable").reshape(num_steps, num_ranks)
+    steps = np.argsort(mix(np.arange(num_steps, dtype=np.uint64), salt("steps", key)), kind="stable")
+    slots = mix(ranked.astype(np.uint64), salt("slots", key)).argsort(axis=1, kind="stable")
+    place = np.empty(num_packs, dtype=np.int64)
+    place[ranked] = steps[:, None] * num_ranks + slots
+    left = np.flatnonzero(owner < 0)
+    extra = first_fit(items.sizes.tokens[left], items.sizes.samples[left], budget.tokens, budget.samples)
+    position = place[owner]
+    for number, members in enumerate(extra):
+        position[left[members]] = num_packs + number
+    return Cell(_in_order(items, task_names, position, num_packs + len(extra)), num_steps, len(extra))
+
+
+def _in_order(items: CellItems, task_names: tuple[str, ...], position: np.ndarray, num_packs: int) -> Packs:
+    """Collect packs from the pack number of each item; a pack is in the order of rows, as it is read best."""
+    order = np.argsort(position.astype(np.uint16) if num_packs <= 65_536 else position, kind="stable")
+    return Packs(
+        task_names,
+        items.rows[order].astype(np.uint32),
+        items.tasks[order].astype(np.uint8),
+        items.prompts[order].astype(np.uint16),
+        items.copies[order].astype(np.uint16),
+        np.cumsum(np.bincount(position, minlength=num_packs)),
+    )

@@ -1,0 +1,70 @@
+"""What a row is used for in an epoch: how often, in which task, with which prompt. Pure, keyed by the utterance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from osum.data.hashing import mix, salt, uniform
+from osum.data.lengths import Lengths, num_samples
+from osum.data.plan_config import PlanConfig
+
+
+@dataclass(frozen=True)
+class Usable:
+    """Which rows can serve which tasks within the budgets. R rows, K tasks."""
+
+    fits: np.ndarray
+    """(R, K) bool."""
+    unfit: np.ndarray
+    """(K,) rows whose target is over the budget in this task."""
+    dropped: dict[str, np.ndarray]
+    """Reason -> (rows,) numbers of those that serve nothing: too_long, too_short, no_task."""
+
+
+def usable(lengths: Lengths, cfg: PlanConfig) -> Usable:
+    """Compare every row and task with the budgets."""
+    samples = num_samples(lengths.rows)
+    served = lengths.target_lens >= 0
+    longest = lengths.longest_prefix().T[lengths.rows["language"]] + lengths.fixed_positions()
+    fits = served & (longest <= cfg.max_tokens)
+    unfit = (served & ~fits).sum(axis=0)
+    short = samples < WINDOW_SAMPLES
+    max_samples = min(cfg.max_audio_s * SAMPLE_RATE_HZ, MAX_SAMPLES)  # of a pack, and of Whisper's position table
+    serves = served.any(axis=1)
+    over = ~short & serves & ((samples > max_samples) | ~fits.any(axis=1))
+    dropped = {
+        "too_long": np.flatnonzero(over),
+        "too_short": np.flatnonzero(short),
+        "no_task": np.flatnonzero(~short & ~serves),
+    }
+    return Usable(fits & ~(over | short)[:, None], unfit, dropped)
+
+
+def num_visits(weights: np.ndarray, key_hashes: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """(n,) visits an epoch -> (n,) int64 visits in this one: exact over epochs, a row's turn is keyed by its name."""
+    phase = uniform(mix(key_hashes, salt("corpus", seed, 0)))
+    return (np.floor(weights * (epoch + 1) + phase) - np.floor(weights * epoch + phase)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Independent hashes per (row, copy) of an epoch, one stream per purpose."""
+
+    key_hashes: np.ndarray
+    """(n,) uint64."""
+    copies: np.ndarray
+    """(n,) which repetition of the row within the epoch."""
+    seed: int
+    epoch: int
+
+    def bits(self, purpose: str) -> np.ndarray:
+        """(n,) uint64."""
+        keyed = mix(self.key_hashes, salt(purpose, self.seed, self.epoch))
+        return mix(keyed + self.copies.astype(np.uint64), np.uint64(0))
+
+    def uniform(self, purpose: str) -> np.ndarray:
+        """(n,) float64 in [0, 1)."""
+        return uniform(self.bits(purpose))

@@ -1,0 +1,40 @@
+"""What decides the order of training, besides the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class PlanConfig:
+    """How utterances are mixed and packed."""
+
+    virtual_ranks: int = 2
+    """Packs per optimizer step (G), whatever the number of processes; > 0."""
+    max_tokens: int = 2048
+    """Decoder positions per pack (prompt, speech, target); > 0."""
+    max_audio_s: float = 120.0
+    """Audio per pack, seconds; > 0."""
+    task_weights: dict[str, float] = field(default_factory=dict)
+    """Wanted share of each task among the draws, relative; a task that is not named has 1."""
+    corpus_weights: dict[str, float] = field(default_factory=dict)
+    """Visits per utterance and epoch by corpus, any positive number; a corpus that is not named has 1."""
+    shuffle_block_shards: int = 64
+    """Shards shuffled together, which bounds how many a virtual rank has open; > 0."""
+    cost_per_s: float = 20.0
+    """Cost of a second of audio in encoder and adaptor, in decoder positions: packs of a step cost the same; >= 0."""
+    cost_per_s2: float = 0.166
+    """The same of a squared second of one utterance, for the encoder's attention; >= 0."""
+
+    def __post_init__(self) -> None:
+        """Check ranges. ValueError naming the field."""
+        for name in ("virtual_ranks", "max_tokens", "max_audio_s", "shuffle_block_shards"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"plan.{name} is {getattr(self, name)}; it must be positive")
+        for name in ("cost_per_s", "cost_per_s2"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"plan.{name} is {getattr(self, name)}; it must not be negative")
+        for name in ("task_weights", "corpus_weights"):
+            for key, weight in getattr(self, name).items():
+                if weight < 0:
+                    raise ValueError(f"plan.{name}.{key} is {weight}; it must not be negative")

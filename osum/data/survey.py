@@ -1,0 +1,257 @@
+"""What the plan has to know of a whole corpus: made once by reading index and lengths, kept beside the lengths.
+
+A run is a range of neighbouring rows: a shard, or several if they hold few rows. A row of a corpus with weight w is
+visited w times an epoch on average: visit c of a run holds the rows whose number of visits in the epoch is over c. What
+a visit takes is known before tasks and prompts are drawn only as an expectation; the draws of thousands of rows come
+within 0.1 % of it.
+
+Dimension letters: Q runs, C visits at most, K tasks, n rows of a chunk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from osum import log
+from osum.audio.frames import SAMPLE_RATE_HZ
+from osum.data.balance import Budget, Sizes, deal_all
+from osum.data.draws import Draws, usable
+from osum.data.index import Index
+from osum.data.lengths import CHUNK_ROWS, Lengths, num_samples
+from osum.data.plan_config import PlanConfig
+from osum.data.shares import TaskMix, task_sets
+from osum.outputs import atomic_write
+
+SAMPLE_RUNS, MAX_SAMPLE_ROWS = 16, 20_000
+"""How much is packed to see how full packs get."""
+MIN_RUN_ROWS = 32
+"""A shard may be a single file: then some make a run."""
+REASONS = ("too_long", "too_short", "no_task")
+NOT_SURVEYED = ("virtual_ranks", "shuffle_block_shards")
+"""Options on which the survey does not depend."""
+VERSION = 1
+
+logger = log.get(__name__)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a corpus holds, for one configuration of the plan."""
+
+    starts: np.ndarray
+    """(Q + 1,) int64 first row of each run, and the number of rows."""
+    corpora: np.ndarray
+    """(Q,) int64 corpus of the first row of each run."""
+    sums: np.ndarray
+    """(3, Q, C) float64 expected decoder positions, audio samples and cost of each visit."""
+    variances: np.ndarray
+    """(2,) float64 of the positions and samples of an epoch, by the draws of tasks, prompts and visits."""
+    num_items: float
+    """Expected number of (row, copy) in an epoch."""
+    efficiency: float
+    """Share of the binding budget that packs reach: less than 1 where utterances are large for a pack."""
+    mix: TaskMix
+    unfit: np.ndarray
+    """(K,) rows whose target is over the budget in this task."""
+    dropped: dict[str, np.ndarray]
+    """Reason -> rows left out."""
+
+
+def survey(index: Index, lengths: Lengths, cfg: PlanConfig) -> Survey:
+    """Return the survey, from the folder of the lengths when it is there; ranks that make it at once write the same."""
+    path = _path(lengths, cfg)
+    if path and path.is_file():
+        return _load(path)
+    made = make(index, lengths, cfg)
+    if path:
+        try:
+            _save(path, made)
+        except OSError as err:
+            logger.warning("survey cache=%s not written (%s): it is made again next time", path, err)
+    return made
+
+
+def make(index: Index, lengths: Lengths, cfg: PlanConfig) -> Survey:
+    """Read every row twice: once for the task sets, whose frequencies give the task mix, once for sums."""
+    weights = corpus_weights(index, cfg)
+    starts = _run_starts(lengths.rows)
+    mix, unfit, dropped = _task_mix(lengths, cfg, weights)
+    num_visits = max(1, int(np.ceil(weights.max(initial=0.0))))
+    sums, variances = np.zeros((3, len(starts) - 1, num_visits)), np.zeros(2)
+    num_items = 0.0
+    for first, part in lengths.chunks():
+        moments = _moments(part, cfg, mix)
+        runs = np.searchsorted(starts, np.arange(first, first + len(part.rows)), side="right") - 1
+        edges = np.flatnonzero(np.diff(runs, prepend=-1))
+        for visit in range(num_visits):
+            present = np.clip(weights[part.rows["corpus"]] - visit, 0.0, 1.0) * moments.serves
+            for measure, means in enumerate((moments.tokens, moments.samples, moments.costs)):
+                np.add.at(sums[measure, :, visit], runs[edges], np.add.reduceat(present * means, edges))
+            variances[0] += (present * (moments.squared_tokens - present * moments.tokens**2)).sum()
+            variances[1] += (present * (1 - present) * moments.samples**2).sum()
+            num_items += float(present.sum())
+    efficiency = _efficiency(lengths, cfg, mix, starts)
+    corpora = lengths.rows["corpus"][starts[:-1]].astype(np.int64)
+    return Survey(starts, corpora, sums, variances, num_items, efficiency, mix, unfit, dropped)
+
+
+def corpus_weights(index: Index, cfg: PlanConfig) -> np.ndarray:
+    """Visits per utterance and epoch of each corpus of the header."""
+    return np.array([cfg.corpus_weights.get(c, 1.0) for c in index.header.corpora])
+
+
+def pack_budget(cfg: PlanConfig) -> Budget:
+    """What a pack holds at most."""
+    return Budget(cfg.max_tokens, int(cfg.max_audio_s * SAMPLE_RATE_HZ))
+
+
+def costs(tokens: np.ndarray, samples: np.ndarray, cfg: PlanConfig) -> np.ndarray:
+    """(n,) decoder positions and samples -> (n,) declared cost, in sixteenths of a decoder position."""
+    audio_s = samples / SAMPLE_RATE_HZ
+    return 16 * (tokens + cfg.cost_per_s * audio_s + cfg.cost_per_s2 * audio_s**2)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Expectations over the draws of task and prompt; (n,) float64 each."""
+
+    serves: np.ndarray
+    tokens: np.ndarray
+    squared_tokens: np.ndarray
+    samples: np.ndarray
+    costs: np.ndarray
+
+
+def _moments(part: Lengths, cfg: PlanConfig, mix: TaskMix) -> _Moments:
+    found = usable(part, cfg)
+    serves = found.fits.any(axis=1)
+    chances = np.zeros(found.fits.shape)
+    chances[serves] = mix.of(found.fits[serves])
+    means, variances = _prefix_moments(part)
+    languages = part.rows["language"]
+    positions = means[languages] + part.fixed_positions()
+    tokens = np.einsum("nk,nk->n", chances, positions)
+    squared = np.einsum("nk,nk->n", chances, positions**2 + variances[languages])
+    samples = num_samples(part.rows).astype(np.float64)
+    return _Moments(serves, tokens, squared, samples, costs(tokens, samples, cfg))
+
+
+def _prefix_moments(lengths: Lengths) -> tuple[np.ndarray, np.ndarray]:
+    """(G, K) mean and variance of the prefix over the prompts of each language and task."""
+    counts = np.maximum(lengths.num_prompts, 1)
+    known = np.arange(lengths.prefix_lens.shape[2]) < lengths.num_prompts[:, :, None]
+    means = np.where(known, lengths.prefix_lens, 0).sum(axis=2) / counts
+    variances = np.where(known, (lengths.prefix_lens - means[:, :, None]) ** 2, 0.0).sum(axis=2) / counts
+    return means.T, variances.T
+
+
+def _task_mix(
+    lengths: Lengths, cfg: PlanConfig, weights: np.ndarray
+) -> tuple[TaskMix, np.ndarray, dict[str, np.ndarray]]:
+    """Count task sets, each row as often as it is visited; sum up what is left out."""
+    counted: dict[int, float] = {}
+    unfit = np.zeros(len(lengths.tasks), dtype=np.int64)
+    dropped: dict[str, list[np.ndarray]] = {reason: [] for reason in REASONS}
+    for first, part in lengths.chunks():
+        found = usable(part, cfg)
+        sets, inverse = np.unique(task_sets(found.fits), return_inverse=True)
+        visits = np.bincount(inverse, weights[part.rows["corpus"]])
+        for key, count in zip(sets.tolist(), visits.tolist(), strict=True):
+            counted[key] = counted.get(key, 0.0) + count
+        unfit += found.unfit
+        for reason, rows in found.dropped.items():
+            dropped[reason].append((rows + first).astype(np.uint32))
+    counted.pop(0, None)
+    patterns = np.array(sorted(counted), dtype=np.uint64)
+    # A corpus of weight 0 counts for nothing, but its task sets must be known.
+    counts = np.array([max(counted[int(p)], 1e-9) for p in patterns])
+    task_weights = np.array([cfg.task_weights.get(t, 1.0) for t in lengths.tasks])
+    none = np.zeros(0, dtype=np.uint32)
+    left_out = {reason: np.concatenate([none, *found]) for reason, found in dropped.items()}
+    return TaskMix.fit(patterns, counts, task_weights), unfit, left_out
+
+
+def _efficiency(lengths: Lengths, cfg: PlanConfig, mix: TaskMix, starts: np.ndarray) -> float:
+    """Pack some runs, spread evenly, and see how full the packs get."""
+    chosen = np.unique(np.linspace(0, len(starts) - 2, SAMPLE_RUNS).astype(int))
+    longest = MAX_SAMPLE_ROWS // len(chosen)
+    part = lengths.part([(int(starts[q]), int(min(starts[q] + longest, starts[q + 1]))) for q in chosen])
+    fits = usable(part, cfg).fits
+    rows = np.flatnonzero(fits.any(axis=1))
+    if len(rows) == 0:
+        return 1.0
+    draws = Draws(part.rows["key_hash"][rows], np.zeros(len(rows), dtype=np.int64), seed=0, epoch=0)
+    tasks = mix.draw(fits[rows], draws.uniform("task"))
+    num_prompts = part.num_prompts[tasks, part.rows["language"][rows]]
+    prompts = (draws.uniform("prompt") * num_prompts).astype(np.int64)
+    tokens, samples = part.positions(rows, tasks, prompts), num_samples(part.rows)[rows]
+    sizes = Sizes(tokens, samples, costs(tokens, samples, cfg).astype(np.int64))
+    budget = pack_budget(cfg)
+    _, num_packs = deal_all(sizes, budget, 1, draws.uniform("order"))
+    # One pack fewer was too few: then full packs are not a matter of where the number was rounded.
+    return min(1.0, sizes.fewest_packs(budget) / max(1, num_packs - 1))
+
+
+def _run_starts(rows: np.ndarray) -> np.ndarray:
+    """(Q + 1,) int64 first row of each run, and the number of rows."""
+    found, before = [], -1
+    for start in range(0, len(rows), CHUNK_ROWS):
+        shards = rows["shard"][start : start + CHUNK_ROWS].astype(np.int64)
+        found.append(start + np.flatnonzero(np.diff(shards, prepend=before)))
+        before = int(shards[-1])
+    starts = np.concatenate(found)
+    kept = np.unique(starts // MIN_RUN_ROWS, return_index=True)[1]  # one start in so many rows at most
+    return np.append(starts[kept], len(rows)).astype(np.int64)
+
+
+def _path(lengths: Lengths, cfg: PlanConfig) -> Path | None:
+    if lengths.cache is None:
+        return None
+    asked = {
+        name: value for name, value in asdict(cfg).items() if name not in ("virtual_ranks", "shuffle_block_shards")
+    }
+    content = json.dumps([VERSION, lengths.cache.name, asked], sort_keys=True).encode()
+    for array in (lengths.prefix_lens, lengths.num_prompts):
+        content += array.tobytes()
+    return lengths.cache.with_name(f"survey.{hashlib.blake2b(content, digest_size=12).hexdigest()}.npz")
+
+
+def _save(path: Path, made: Survey) -> None:
+    arrays = {
+        "starts": made.starts,
+        "corpora": made.corpora,
+        "sums": made.sums,
+        "variances": made.variances,
+        "scalars": np.array([made.num_items, made.efficiency]),
+        "patterns": made.mix.patterns,
+        "probabilities": made.mix.probabilities,
+        "unfit": made.unfit,
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays, **{f"dropped.{reason}": rows for reason, rows in made.dropped.items()})
+    atomic_write(path, buffer.getvalue())
+
+
+def _load(path: Path) -> Survey:
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return Survey(
+                found["starts"],
+                found["corpora"],
+                found["sums"],
+                found["variances"],
+                float(found["scalars"][0]),
+                float(found["scalars"][1]),
+                TaskMix(found["patterns"], found["probabilities"]),
+                found["unfit"],
+                {reason: found[f"dropped.{reason}"] for reason in REASONS},
+            )
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as err:
+        raise ValueError(f"{path}: not a whole survey ({err}); remove it, it is made again") from err
