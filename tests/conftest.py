@@ -90,7 +90,7 @@ def bpe(tokenizer_dir):
 def write_shards(folder: Path, count: int, seed: int) -> None:
     """Write a split of seeded noise, 0.3 to 1.2 s each, in two shards, serving ASR and SGC."""
     from osum.audio import io
-    from osum.data import index
+    from osum.data import index_writer
     from osum.data.shards import ShardWriter, shard_name
     from osum.types import Utterance
 
@@ -105,7 +105,7 @@ def write_shards(folder: Path, count: int, seed: int) -> None:
                 key, tasks = f"{folder.name}-{i:02d}", ("asr", "sgc")
                 utterance = Utterance(key, "toy", language, text, len(audio), labels=labels, tasks=tasks)
                 placed.append((shard, writer.add(utterance, io.encode(audio, "wav"))))
-    index.write(folder, [shard_name(s) for s in range(2)], placed)
+    index_writer.write(folder, [shard_name(s) for s in range(2)], placed)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import soundfile
@@ -13,36 +15,107 @@ import soundfile
 from osum.audio.frames import SAMPLE_RATE_HZ
 
 AudioFormat = Literal["flac", "wav"]
-Mono = Literal["mix", "first"]
+Mono = Literal["mix", "first"] | int
+Source = str | Path | bytes | BinaryIO
+"""A path, the bytes of a file, or an open file that can seek."""
+
+EXACT_HEADERS = frozenset({"WAV", "WAVEX", "RF64", "W64", "FLAC"})
+"""Formats whose headers tell the number of samples; others estimate it."""
+MAX_FILE_SAMPLES = 2**31
+"""Longer audio (37 h at 16 kHz) is taken for a damaged header."""
+MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 384_000
+BLOCK_VALUES = 2**20
+"""Samples, over all channels, that are decoded at once."""
 
 
 def load(
-    source: str | Path | bytes,
+    source: Source,
     start_s: float = 0.0,
     duration_s: float | None = None,
     mono: Mono = "mix",
     name: str | None = None,
+    max_samples: int = MAX_FILE_SAMPLES,
 ) -> tuple[np.ndarray, int]:
     """Read a file, or the bytes of one, at its own rate: (num_samples,) float32 in [-1, 1] and the rate in Hz.
 
-    `duration_s` None reads to the end. Several channels are averaged (`mix`) or the first is taken (`first`).
-    ValueError naming the file (or `name`) if it is unreadable, shorter than asked, empty or not finite.
+    `duration_s` None reads to the end. Several channels are averaged (`mix`), or one is taken (`first`, or its number).
+    Memory is taken for what is there, whatever the header declares. ValueError naming the file (or `name`) if it is
+    unreadable, shorter than asked, longer than `max_samples`, empty or not finite.
     """
+    with _opened(source, name) as (f, name):
+        start, wanted = _extent(f, start_s, duration_s, name, max_samples)
+        f.seek(start)
+        audio = _to_mono(_frames(f, wanted), mono, name)
+    # A file may end before its header says so; what was asked for has to be there.
+    if duration_s is not None and len(audio) < wanted:
+        raise _too_short(name, start_s, duration_s, wanted - len(audio))
+    return check(audio, name), f.samplerate
+
+
+def length(
+    source: Source, start_s: float = 0.0, duration_s: float | None = None, name: str | None = None
+) -> tuple[int, int]:
+    """Return the number of samples that `load` would give, and the rate in Hz, without decoding WAV and FLAC.
+
+    Headers of other formats only estimate it. ValueError as `load`, as far as a header tells.
+    """
+    with _opened(source, name) as (f, name):
+        start, wanted = _extent(f, start_s, duration_s, name, MAX_FILE_SAMPLES)
+        if f.format not in EXACT_HEADERS:
+            f.seek(start)
+            wanted = len(_frames(f, wanted))
+    return wanted, f.samplerate
+
+
+@contextmanager
+def _opened(source: Source, name: str | None) -> Iterator[tuple[soundfile.SoundFile, str]]:
     name = name or (f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source))
+    file = io.BytesIO(source) if isinstance(source, bytes) else str(source) if isinstance(source, Path) else source
     try:
-        with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as f:
-            rate_hz = f.samplerate
-            f.seek(min(round(start_s * rate_hz), f.frames))
-            wanted = -1 if duration_s is None else round(duration_s * rate_hz)
-            audio = f.read(wanted, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(file) as f:
+            if not MIN_RATE_HZ <= f.samplerate <= MAX_RATE_HZ:
+                raise ValueError(f"{name}: {f.samplerate} Hz is no rate of speech; is its header damaged?")
+            yield f, name
     except (soundfile.SoundFileError, OSError) as err:
         raise ValueError(f"{name}: unreadable audio ({err}); repair the file or take it off the list") from err
-    if len(audio) < wanted:
-        raise ValueError(
-            f"{name}: ends {wanted - len(audio)} samples before {start_s} s + {duration_s} s; correct the times"
-        )
-    mixed = audio.mean(axis=1) if mono == "mix" and audio.shape[1] > 1 else audio[:, 0]
-    return check(mixed, name), rate_hz
+
+
+def _extent(
+    f: soundfile.SoundFile, start_s: float, duration_s: float | None, name: str, max_samples: int
+) -> tuple[int, int]:
+    """First sample of a part of a file, and how many there are. ValueError if the header does not have so many."""
+    start = min(round(start_s * f.samplerate), f.frames)
+    wanted = f.frames - start if duration_s is None else round(duration_s * f.samplerate)
+    if wanted > f.frames - start:
+        raise _too_short(name, start_s, duration_s, wanted - f.frames + start)
+    if wanted > max_samples:
+        raise ValueError(f"{name}: {wanted} samples, more than {max_samples}; is its header damaged?")
+    return start, wanted
+
+
+def _too_short(name: str, start_s: float, duration_s: float | None, num_missing: int) -> ValueError:
+    return ValueError(f"{name}: ends {num_missing} samples before {start_s} s + {duration_s} s; correct the times")
+
+
+def _frames(f: soundfile.SoundFile, wanted: int) -> np.ndarray:
+    """(at most `wanted`, channels) float32, read in blocks: a header that promises too much costs no memory."""
+    blocks = []
+    while wanted > 0:
+        blocks.append(f.read(min(wanted, max(1, BLOCK_VALUES // f.channels)), dtype="float32", always_2d=True))
+        wanted -= len(blocks[-1])
+        if not len(blocks[-1]):
+            break
+    return blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros((0, f.channels), np.float32), *blocks])
+
+
+def _to_mono(audio: np.ndarray, mono: Mono, name: str) -> np.ndarray:
+    """(num_samples, channels) -> (num_samples,)."""
+    if mono == "mix":
+        return audio.mean(axis=1) if audio.shape[1] > 1 else audio[:, 0]
+    channel = 0 if mono == "first" else mono
+    if not 0 <= channel < audio.shape[1]:
+        raise ValueError(f"{name}: no channel {channel} among {audio.shape[1]}; correct the channel")
+    return audio[:, channel]
 
 
 def check(audio: np.ndarray, name: str) -> np.ndarray:
@@ -62,6 +135,11 @@ def resample(audio: np.ndarray, rate_hz: int, to_hz: int = SAMPLE_RATE_HZ) -> np
 
     common = math.gcd(rate_hz, to_hz)
     return resample_poly(audio, to_hz // common, rate_hz // common).astype(np.float32)
+
+
+def resampled_length(num_samples: int, rate_hz: int, to_hz: int = SAMPLE_RATE_HZ) -> int:
+    """Return the length of what `resample` returns."""
+    return -(-num_samples * to_hz // rate_hz)
 
 
 def to_pcm16(audio: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Random access to the utterances of a split: fixed-size rows beside the tars, memory-mapped, no tar is scanned.
 
 Files in the folder of a split: ``index.npy`` (rows), ``index_keys.npy`` (bytes of all keys), ``index_ends.npy`` (where
-each key ends), ``index.json`` (header: shards relative to the folder, names of tasks, corpora and languages).
+each key ends), ``index.json`` (header: shards relative to the folder, names of tasks, corpora and languages). An index
+of foreign data also has ``utterances.jsonl``: what is known of each row, and which part of its audio file it is.
 """
 
 from __future__ import annotations
@@ -9,10 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,8 @@ import numpy as np
 
 from osum.audio import io as audio_io
 from osum.audio.frames import SAMPLE_RATE_HZ
-from osum.data.shards import Placed
+from osum.data.clips import WHOLE, Clip
+from osum.data.storage import Storage, is_remote, place
 from osum.outputs import atomic_write
 from osum.types import Utterance
 
@@ -39,7 +38,13 @@ ROW = np.dtype(
     ]
 )
 """52 bytes an utterance; bit t of `tasks` stands for the t-th task of the header."""
-MAX_OPEN_SHARDS = 64
+UTTERANCES_NAME = "utterances.jsonl"
+CLIP_FIELD = "clip"
+"""Field of a line of `utterances.jsonl` beside those of an utterance, if it is part of its file: a `Clip`."""
+MAX_RATE_RATIO = audio_io.MAX_RATE_HZ // SAMPLE_RATE_HZ
+"""A row of n samples at 16 kHz may come from so many times n at the rate of its file."""
+MAX_CHECKED_ROWS = 1_000_000
+"""So many rows are compared with their hash when an index is opened; more would take seconds."""
 VERSION = 1
 
 
@@ -48,13 +53,15 @@ class Header:
     """What all rows share."""
 
     shards: list[str]
-    """Tar paths relative to the folder of the index."""
+    """Tars, or single audio files: paths relative to the folder of the index, or addresses."""
     tasks: list[str]
     corpora: list[str]
     languages: list[str]
     fingerprint: str
     """Hash of rows and keys."""
     version: int = VERSION
+    utterances: str | None = None
+    """File in the folder that holds what is known of each row; None: members of the tars do."""
 
 
 class Index:
@@ -63,7 +70,7 @@ class Index:
     def __init__(self, folder: Path, header: Header, rows: np.ndarray, keys: np.ndarray, ends: np.ndarray) -> None:
         self.folder, self.header, self.rows = folder, header, rows
         self._keys, self._ends = keys, ends
-        self._files: OrderedDict[int, int] = OrderedDict()
+        self._storage = Storage()
 
     @classmethod
     def open(cls, folder: Path | str) -> Index:
@@ -71,14 +78,13 @@ class Index:
         folder = Path(folder)
         if not (folder / "index.json").is_file():
             raise FileNotFoundError(f"{folder / 'index.json'}: not found; run the shard stage first")
-        obj = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        if obj.get("version") != VERSION:
-            found = obj.get("version")
-            raise ValueError(f"{folder / 'index.json'}: version {found}, not {VERSION}; run the shard stage again")
-        header = Header(**obj)
+        header = _header(folder / "index.json")
         rows, keys, ends = (_map(folder / name) for name in ("index.npy", "index_keys.npy", "index_ends.npy"))
-        if rows.dtype != ROW or len(rows) != len(ends) or (len(ends) and int(ends[-1]) != len(keys)):
-            raise ValueError(f"{folder / 'index.npy'}: rows and keys do not fit together; run the shard stage again")
+        shapes_fit = rows.ndim == keys.ndim == ends.ndim == 1 and len(rows) == len(ends)
+        if rows.dtype != ROW or keys.dtype != np.uint8 or ends.dtype != np.uint64 or not shapes_fit:
+            raise ValueError(f"{folder / 'index.npy'}: rows and keys do not fit together; make the index again")
+        if len(rows) <= MAX_CHECKED_ROWS and fingerprint(rows, keys) != header.fingerprint:
+            raise ValueError(f"{folder / 'index.npy'}: rows or keys are damaged; make the index again")
         return cls(folder, header, rows, keys, ends)
 
     def __len__(self) -> int:
@@ -91,7 +97,14 @@ class Index:
     def key(self, row: int) -> str:
         """Return the key of a row."""
         start = int(self._ends[row - 1]) if row else 0
-        return self._keys[start : int(self._ends[row])].tobytes().decode()
+        return self._keys[start : int(self._ends[row])].tobytes().decode(errors="replace")
+
+    def find(self, key: str) -> int:
+        """Return the row of a key. ValueError if there is none."""
+        for row in np.flatnonzero(self.rows["key_hash"] == key_hash(key)):
+            if self.key(int(row)) == key:
+                return int(row)
+        raise ValueError(f"{self.folder}: no utterance {key!r} among {len(self)}; is the key right, and the split?")
 
     def keys(self) -> list[str]:
         """Return all keys in row order."""
@@ -102,44 +115,70 @@ class Index:
         return self.header.languages[int(self.rows[row]["language"])]
 
     def utterance(self, row: int) -> Utterance:
-        """Read what is known of a row. ValueError naming shard and key if the member is damaged."""
-        place = self.rows[row]
-        data = self._read(row, int(place["json_offset"]), int(place["json_size"]))
+        """Read what is known of a row. ValueError naming shard and key if it is damaged."""
         try:
-            utterance = Utterance.from_json(json.loads(data))
+            utterance = Utterance.from_json(self._about(row))
         except (ValueError, TypeError, AttributeError) as err:
-            raise ValueError(f"{self._place(row)}: damaged JSON member ({err}); run the shard stage again") from err
-        if utterance.key != self.key(row):
-            raise ValueError(f"{self._place(row)}: holds {utterance.key!r}; the tar is not the one that was indexed")
+            raise ValueError(f"{self._place(row)}: damaged JSON ({err}); make shard and index again") from err
+        if (utterance.key, utterance.num_samples) != (self.key(row), int(self.rows[row]["num_samples"])):
+            raise ValueError(
+                f"{self._place(row)}: holds {utterance.key!r} with {utterance.num_samples} samples; "
+                "the tar is not the one that was indexed"
+            )
         return utterance
 
     def audio(self, row: int) -> np.ndarray:
         """Decode the audio of a row: (num_samples,) float32 at 16 kHz. ValueError naming shard and key if damaged."""
-        place, name = self.rows[row], self._place(row)
-        data = self._read(row, int(place["audio_offset"]), int(place["audio_size"]))
-        audio, rate_hz = audio_io.load(data, name=name)
-        found, meant = (audio.shape[0], rate_hz), (int(place["num_samples"]), SAMPLE_RATE_HZ)
-        if found != meant:
-            raise ValueError(f"{name}: (samples, Hz) are {found}, not {meant}; run the shard stage again")
+        at, name, path = self.rows[row], self._place(row), self._shard(row)
+        offset, size, num_samples = (int(at[field]) for field in ("audio_offset", "audio_size", "num_samples"))
+        clip = self._clip(row)
+        whole = clip == WHOLE or is_remote(path)  # of a part of a long file no more than the part is read
+        source = self._read(row, path, offset, size) if whole else self._storage.open(path, offset, size)
+        audio, rate_hz = audio_io.load(
+            source,
+            clip.start_s,
+            clip.duration_s,
+            mono="mix" if clip.channel is None else clip.channel,
+            name=name,
+            max_samples=MAX_RATE_RATIO * (num_samples + 1),
+        )
+        audio = audio_io.resample(audio, rate_hz)
+        if len(audio) != num_samples:
+            raise ValueError(f"{name}: {len(audio)} samples, not {num_samples}; make shard and index again")
         return audio
 
+    def _clip(self, row: int) -> Clip:
+        """Which part of its file a row is; in our own shards every file is one utterance."""
+        if self.header.utterances is None:
+            return WHOLE
+        try:
+            about = self._about(row)
+            return Clip.from_json(about[CLIP_FIELD]) if CLIP_FIELD in about else WHOLE
+        except (ValueError, TypeError) as err:
+            raise ValueError(f"{self._place(row)}: damaged JSON ({err}); make the index again") from err
+
+    def _about(self, row: int) -> dict[str, Any]:
+        at = self.rows[row]
+        path = self._shard(row) if self.header.utterances is None else str(self.folder / self.header.utterances)
+        obj = json.loads(self._read(row, path, int(at["json_offset"]), int(at["json_size"])))
+        if not isinstance(obj, dict):
+            raise TypeError("not an object")
+        return obj
+
     def _place(self, row: int) -> str:
-        return f"{self.folder / self.header.shards[int(self.rows[row]['shard'])]}: {self.key(row)}"
+        return f"{self._shard(row)}: {self.key(row)}"
 
-    def _read(self, row: int, offset: int, size: int) -> bytes:
-        data = os.pread(self._descriptor(int(self.rows[row]["shard"])), size, offset)
+    def _shard(self, row: int) -> str:
+        number = int(self.rows[row]["shard"])
+        if number >= len(self.header.shards):
+            raise ValueError(f"{self.folder}: {self.key(row)}: no shard {number}; make the index again")
+        return place(self.folder, self.header.shards[number])
+
+    def _read(self, row: int, path: str, offset: int, size: int) -> bytes:
+        data = self._storage.read(path, offset, size)
         if len(data) != size:
-            raise ValueError(f"{self._place(row)}: the tar ends inside this member; run the shard stage again")
+            raise ValueError(f"{self._place(row)}: {path} ends inside this member; make shard and index again")
         return data
-
-    def _descriptor(self, shard: int) -> int:
-        """Open shards, the most recently used last; the number of open files is bounded."""
-        if shard not in self._files:
-            self._files[shard] = os.open(self.folder / self.header.shards[shard], os.O_RDONLY | os.O_CLOEXEC)
-            if len(self._files) > MAX_OPEN_SHARDS:
-                os.close(self._files.popitem(last=False)[1])
-        self._files.move_to_end(shard)
-        return self._files[shard]
 
 
 def key_hash(key: str) -> int:
@@ -147,33 +186,12 @@ def key_hash(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
-def write(folder: Path, shards: Sequence[str], placed: Iterable[tuple[int, Placed]]) -> Header:
-    """Write the index of a split from (shard number, place) pairs. ValueError for a key that comes twice."""
-    entries = list(placed)
-    tasks = sorted({t for _, p in entries for t in p.utterance.tasks})
-    corpora = sorted({p.utterance.corpus for _, p in entries})
-    languages = sorted({p.utterance.language for _, p in entries})
-    if len(tasks) > 64:
-        raise ValueError(f"{len(tasks)} task names, but a row has room for 64; narrow the tasks of the annotate stage")
-    rows = np.zeros(len(entries), dtype=ROW)
-    seen: set[str] = set()
-    for i, (shard, p) in enumerate(entries):
-        u = p.utterance
-        if u.key in seen:
-            raise ValueError(f"{folder}: key {u.key!r} comes twice; keys must be unique in a split")
-        seen.add(u.key)
-        mask = sum(1 << tasks.index(t) for t in u.tasks)
-        place = (p.audio_offset, p.json_offset, mask, shard, p.audio_size, p.json_size, u.num_samples)
-        rows[i] = (key_hash(u.key), *place, corpora.index(u.corpus), languages.index(u.language))
-    encoded = [p.utterance.key.encode() for _, p in entries]
-    keys = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-    ends = np.cumsum([len(k) for k in encoded], dtype=np.uint64) if encoded else np.zeros(0, dtype=np.uint64)
-    fingerprint = hashlib.blake2b(rows.tobytes() + keys.tobytes(), digest_size=12).hexdigest()
-    header = Header(list(shards), tasks, corpora, languages, fingerprint)
-    for name, array in (("index.npy", rows), ("index_keys.npy", keys), ("index_ends.npy", ends)):
-        save_array(folder / name, array)
-    atomic_write(folder / "index.json", json.dumps(asdict(header), ensure_ascii=False, indent=1) + "\n")
-    return header
+def fingerprint(rows: np.ndarray, keys: np.ndarray) -> str:
+    """Return the hash of rows and keys."""
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(np.ascontiguousarray(rows).view(np.uint8))
+    digest.update(np.ascontiguousarray(keys))
+    return digest.hexdigest()
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
@@ -181,6 +199,20 @@ def save_array(path: Path, array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array)
     atomic_write(path, buffer.getvalue())
+
+
+def _header(path: Path) -> Header:
+    try:
+        obj = json.loads(path.read_text(encoding="utf-8"))
+        if obj.get("version") != VERSION:
+            raise ValueError(f"version {obj.get('version')}, not {VERSION}")
+        header = Header(**obj)
+        names = (header.shards, header.tasks, header.corpora, header.languages)
+        if not all(isinstance(of, list) and all(isinstance(name, str) for name in of) for of in names):
+            raise TypeError("names are no text")
+    except (ValueError, TypeError, AttributeError) as err:
+        raise ValueError(f"{path}: not the header of an index ({err}); run the shard stage again") from err
+    return header
 
 
 def _map(path: Path) -> np.ndarray:

@@ -19,7 +19,7 @@ from osum import log
 from osum.audio import io
 from osum.audio.frames import SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from osum.audio.io import AudioFormat
-from osum.data import index
+from osum.data import index, index_writer
 from osum.data.cuts import utterance
 from osum.data.drops import Drops
 from osum.data.processes import map_fresh
@@ -81,7 +81,7 @@ def write_split(
         raise ValueError(f"split {folder.name}: {drops.none_used()}")
     names = [job.path.name for job in jobs]
     atomic_write(folder / LIST_NAME, "".join(f"{listed_as / name}\n" for name in names))
-    index.write(folder, names, placed)
+    index_writer.write(folder, names, placed)
     return drops
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from osum.data import index as index_module
+from osum.data import storage
 from osum.data.index import ROW, Index, key_hash
 
 
@@ -46,7 +46,7 @@ def test_pickling_opens_it_anew(index):
 
 
 def test_few_files_stay_open(make_index, toy, monkeypatch):
-    monkeypatch.setattr(index_module, "MAX_OPEN_SHARDS", 2)
+    monkeypatch.setattr(storage, "MAX_OPEN_FILES", 2)
     index = make_index(toy(10), num_shards=5)
     before = len(os.listdir("/proc/self/fd"))
     for row in (0, 9, 4, 2, 7, 0):

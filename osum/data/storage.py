@@ -1,0 +1,137 @@
+"""Bytes of a range of a file, wherever it lies: a local path, or an address such as http://... or s3://..."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+MAX_OPEN_FILES = 64
+BUFFER_BYTES = 2**16
+REMOTE_BUFFER_BYTES = 2**20
+"""Read at once where a file is read piece by piece."""
+ATTEMPTS = 4
+BACKOFF_S = 0.5
+"""Wait after the first failed attempt; each further wait is twice as long."""
+TIMEOUT_S = 60.0
+"""Longest wait for one answer of a remote store."""
+
+Result = TypeVar("Result")
+
+
+class StalledError(OSError):
+    """A remote store that gave no answer, or an error, at every attempt."""
+
+
+def is_remote(path: str) -> bool:
+    """Tell an address (`scheme://...`) from a local path."""
+    return "://" in path
+
+
+def place(folder: Path, path: str) -> str:
+    """Return where a path that an index in `folder` names lies: relative ones are in the folder."""
+    return path if is_remote(path) else str(folder / path)
+
+
+class Storage:
+    """Reads ranges; keeps the most recently used local files open, and their number bounded."""
+
+    def __init__(self, attempts: int = ATTEMPTS, backoff_s: float = BACKOFF_S, timeout_s: float = TIMEOUT_S) -> None:
+        """Remote reads are tried so often, with growing waits between; each may take so long."""
+        self._attempts, self._backoff_s, self._timeout_s = attempts, backoff_s, timeout_s
+        self._files: OrderedDict[str, int] = OrderedDict()
+
+    def size(self, path: str) -> int:
+        """Return the size of a file, bytes.
+
+        FileNotFoundError if there is none, ValueError if it is no regular file, StalledError if a store is silent.
+        """
+        if is_remote(path):
+            return self._patiently(path, lambda remote: remote.size(self._timeout_s))
+        return os.fstat(self._descriptor(path)).st_size
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on, fewer where the file ends. Errors as `size`."""
+        if is_remote(path):
+            return self._patiently(path, lambda remote: remote.read(offset, size, self._timeout_s))
+        descriptor = self._descriptor(path)
+        # Never more than there is: a damaged size must not take gigabytes of memory.
+        left = os.fstat(descriptor).st_size - offset
+        return os.pread(descriptor, min(size, left), offset) if left > 0 else b""
+
+    def open(self, path: str, offset: int = 0, size: int | None = None) -> io.BufferedReader:
+        """Open a file, or a part of one, to read and seek in. Errors as `size`."""
+        return io.BufferedReader(
+            RangeFile(self, path, offset, size), REMOTE_BUFFER_BYTES if is_remote(path) else BUFFER_BYTES
+        )
+
+    def _descriptor(self, path: str) -> int:
+        """Open files, the most recently used last."""
+        if path not in self._files:
+            self._files[path] = _open(path)
+            if len(self._files) > MAX_OPEN_FILES:
+                os.close(self._files.popitem(last=False)[1])
+        self._files.move_to_end(path)
+        return self._files[path]
+
+    def _patiently(self, path: str, ask: Callable[[Any], Result]) -> Result:
+        # On use: with local files only, the package is not imported.
+        from osum.data.remote import RETRIED, Remote
+
+        for attempt in range(self._attempts):
+            try:
+                return ask(Remote(path))
+            except FileNotFoundError:
+                raise
+            except RETRIED as err:
+                last = err
+                if attempt + 1 < self._attempts:
+                    time.sleep(self._backoff_s * 2**attempt)
+        raise StalledError(
+            f"{path}: no answer in {self._attempts} attempts ({type(last).__name__}: {last}); is the store reachable?"
+        ) from last
+
+
+class RangeFile(io.RawIOBase):
+    """What `Storage.open` gives, without its buffer."""
+
+    def __init__(self, storage: Storage, path: str, offset: int = 0, size: int | None = None) -> None:
+        self._storage, self._path, self._offset = storage, path, offset
+        self._size = storage.size(path) - offset if size is None else size
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that it can seek."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to an offset and return it."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill a buffer as far as there are bytes."""
+        wanted = max(0, min(len(buffer), self._size - self._position))
+        data = self._storage.read(self._path, self._offset + self._position, wanted) if wanted else b""
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def _open(path: str) -> int:
+    # Not blocking: opening a pipe that nobody writes to would wait for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError(f"{path}: not a regular file; correct the list that names it")
+    return descriptor
