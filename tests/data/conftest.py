@@ -11,7 +11,9 @@ import pytest
 
 from osum import tasks
 from osum.audio import io
-from osum.data import index as index_module
+from osum.data import index_writer
+from osum.data.configs import FilterConfig
+from osum.data.drops import Drops
 from osum.data.index import Index
 from osum.data.shards import ShardWriter, shard_name
 from osum.types import Utterance
@@ -65,7 +67,7 @@ def make_index(tmp_path: Path) -> MakeIndex:
                     audio = tone(of[i].num_samples, 100.0 + i)
                     utterance = replace(of[i], num_samples=len(audio))
                     placed.append((shard, writer.add(utterance, io.encode(audio, audio_format))))
-        index_module.write(folder, [shard_name(s) for s in range(num_shards)], placed)
+        index_writer.write(folder, [shard_name(s) for s in range(num_shards)], placed)
         return Index.open(folder)
 
     return make
@@ -96,3 +98,22 @@ def prompts() -> dict[str, dict[str, tuple[str, ...]]]:
     return {
         t: {"en": (f"{t} please", f"now {t}", f"do {t}"), "zh": (f"请{t}", f"做{t}")} for t in ("asr", "ser", "sgc")
     }
+
+
+@pytest.fixture
+def index_of(tmp_path: Path, repo_root: Path) -> Callable[..., tuple[Index, Drops]]:
+    """Index one source, and return its index and ledger: `index_of("wenet_raw", path, language="zh")`."""
+    from osum.data.indexing import index_split
+    from osum.data.sources.config import SourceConfig
+    from osum.data.sources.judge import Wanted
+
+    def index(source_format: str, path: Path, decode: bool = False, num_procs: int = 1, **options: str):
+        source = SourceConfig(**{"corpus": "toy", "format": source_format, "path": path, **options})
+        served = (*tasks.names(), "only:sap+sgc")
+        folder = tmp_path / f"index{len(list(tmp_path.glob('index*')))}"
+        wanted = Wanted(served, FilterConfig(), decode)
+        drops = index_split([source], folder, repo_root / "local/labels", wanted, num_procs)
+        assert drops.read == drops.used + drops.num_dropped
+        return Index.open(folder), drops
+
+    return index

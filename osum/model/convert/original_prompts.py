@@ -5,21 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from osum import tasks
 from osum.model.convert.settings import Settings
+from osum.tasks.original import task_name
 from osum.text.normalize import HAN
-
-TRANSCRIBE = "TRANSCRIBE"
-TASKS = {
-    "ALIGN": "srwt",
-    "CAPTION": "ved",
-    "EMOTION": "ser",
-    "STYLE": "ssr",
-    "GENDER": "sgc",
-    "AGE": "sap",
-    "S2TCHAT": "sttc",
-}
-"""What follows `<TRANSCRIBE>`, which alone is `asr`."""
 
 Prompts = dict[str, dict[str, list[str]]]
 
@@ -40,17 +28,7 @@ def read_original_prompts(path: Path) -> Prompts:
 
 
 def _task(tag: str, path: Path) -> str:
-    parts = re.findall(r"<(\w+)>", tag)
-    unknown = [part for part in parts if part != TRANSCRIBE and part not in TASKS]
-    if unknown or not parts:
-        known = ", ".join(f"<{part}>" for part in (TRANSCRIBE, *TASKS))
-        raise ValueError(
-            f"{path}: the tag {tag!r} is not made of {known}; remove its sentences from a copy of the file"
-        )
-    joined = "+".join(TASKS[part] for part in parts if part != TRANSCRIBE)
-    name = (joined or "asr") if TRANSCRIBE in parts else f"{tasks.TAG_ONLY}{joined}"
     try:
-        tasks.get(name)
+        return task_name(tag)
     except ValueError as err:
-        raise ValueError(f"{path}: {tag}: {err}") from err
-    return name
+        raise ValueError(f"{path}: {err}; remove its sentences from a copy of the file") from err
