@@ -15,7 +15,8 @@ from corpus import Spec
 from torch import Tensor
 
 from osum.audio.frames import num_mel_frames
-from osum.data.packing import first_fit
+from osum.data.balance import Budget, Sizes, deal_all
+from osum.rng import rng_for
 from osum.text.template import IGNORED
 
 SHUFFLE_BUFFER, SORT_BUFFER = 1500, 500
@@ -92,10 +93,16 @@ def padded(batch: Sequence[Spec], eos_id: int) -> PaddedBatch:
 
 
 def packs(specs: Sequence[Spec], max_positions: int) -> list[list[Spec]]:
-    """Our packs of up to so many decoder positions, by the package's own packing."""
+    """Our packs of up to so many decoder positions, alike in audio, by the package's own packing."""
     positions = np.array([s.num_positions for s in specs])
     samples = np.array([s.num_samples for s in specs])
-    return [[specs[i] for i in items] for items in first_fit(positions, samples, max_positions, int(samples.sum()))]
+    noise = rng_for("bench", "packs").random(len(specs))
+    budget = Budget(tokens=max_positions, samples=int(samples.sum()))
+    owner, num_packs = deal_all(Sizes(positions, samples, costs=samples), budget, 1, noise)
+    found: list[list[Spec]] = [[] for _ in range(num_packs)]
+    for spec, pack in zip(specs, owner.tolist(), strict=True):
+        found[pack].append(spec)
+    return found
 
 
 def fill(packs: Sequence[Sequence[Spec]], max_positions: int) -> float:
