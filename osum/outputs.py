@@ -8,12 +8,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osum import config as config_module
 from osum import log
+from osum.lock import only_run_in
 
 if TYPE_CHECKING:
     from osum.dist import World
@@ -120,18 +121,24 @@ def output_dir(
     (training: checkpoints must survive a kill) the body writes to `path` itself, and changed inputs stop it.
 
     `config` decides the content together with `inputs` (stage folders or files). ValueError with a diff when
-    `path` was made from another config, or in place from other inputs, unless `overwrite`. With several processes
-    in one `world` all come to the same decision and the main one writes the marks.
+    `path` was made from another config, or in place from other inputs, unless `overwrite`; and if another run is
+    writing in place. With several processes in one `world` all come to the same decision and the main one writes the
+    marks.
     """
     path, mark = Path(path), _mark(config, inputs)
     if _up_to_date(path, mark, overwrite, in_place):
         yield None
         return
-    with needing_space(path):
+    with needing_space(path), _alone(path, in_place, world):
         if in_place:
             yield from _write_in_place(path, mark, clear=overwrite, world=world)
         else:
             yield from _write_then_rename(path, mark)
+
+
+def _alone(path: Path, in_place: bool, world: World | None) -> AbstractContextManager[None]:
+    # Elsewhere two at a time are harmless: each writes to a folder of its own, and the last one to end wins.
+    return only_run_in(path) if in_place and (world is None or world.is_main) else nullcontext()
 
 
 def _mark(config: Any, inputs: Sequence[Path]) -> dict[str, Any]:
