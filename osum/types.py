@@ -37,7 +37,10 @@ class Utterance:
 
     @classmethod
     def from_json(cls, obj: dict[str, Any]) -> Utterance:
-        """Build from the plain form; fields that are not ours are ignored. ValueError names what is missing."""
+        """Build from the plain form; fields that are not ours are ignored.
+
+        ValueError names what is missing, ValueError or TypeError what is of a wrong type.
+        """
         names = {f.name for f in dataclasses.fields(cls)}
         missing = {"key", "corpus", "language", "text", "num_samples"} - obj.keys()
         if missing:
@@ -45,7 +48,16 @@ class Utterance:
         kept = {k: v for k, v in obj.items() if k in names}
         kept["words"] = tuple((str(w), float(s), float(e)) for w, s, e in kept.get("words", ()))
         kept["tasks"] = tuple(kept.get("tasks", ()))
-        return cls(**kept)
+        made = cls(**kept)
+        made._check_types()
+        return made
+
+    def _check_types(self) -> None:
+        texts = (self.key, self.corpus, self.language, *self.tasks, self.text or "", self.speaker or "")
+        if not isinstance(self.labels, dict) or type(self.num_samples) is not int or self.num_samples < 0:
+            raise TypeError(f"utterance {self.key!r}: labels or num_samples of a wrong type")
+        if not all(isinstance(text, str) for text in (*texts, *self.labels.values())):
+            raise TypeError(f"utterance {self.key!r}: a field that should be text is not")
 
 
 @dataclass(frozen=True)

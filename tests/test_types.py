@@ -33,3 +33,12 @@ def test_fields_of_others_are_ignored_and_missing_ones_named():
     assert Utterance.from_json({**UTTERANCE.to_json(), "snr_db": 20}) == UTTERANCE
     with pytest.raises(ValueError, match=r"utterance 'spk/001' lacks \['num_samples'\]"):
         Utterance.from_json({k: v for k, v in UTTERANCE.to_json().items() if k != "num_samples"})
+
+
+WRONG = ({"text": 5}, {"labels": ["old"]}, {"labels": {"age": None}}, {"num_samples": 1.5}, {"tasks": [1]})
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_fields_of_a_wrong_type_are_refused(wrong):
+    with pytest.raises(TypeError, match="utterance 'spk/001': "):
+        Utterance.from_json({**UTTERANCE.to_json(), **wrong})

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lhotse import SupervisionSegment
 
 LABELS = ("emotion", "style", "event", "age", "answer")
+NAMES = ("language", "lang", "speaker", "gender", *LABELS)
+"""Fields that say something of an utterance besides its text."""
 UNKNOWN = frozenset({"", "none", "null", "nan"})
 """What sources write where they know nothing, in lower case."""
 LANGUAGES = {"cn": "zh", "chinese": "zh", "mandarin": "zh", "english": "en"}
@@ -23,7 +25,7 @@ def supervision(
 ) -> SupervisionSegment:
     """Build a supervision from 0 s on; its end is not known yet. Unusable names a field that is not text.
 
-    `fields`: `lang` or `language`, `speaker`, `gender` and LABELS. `words`: (unit, start in s, end in s).
+    `fields`: NAMES, others are ignored. `words`: (unit, start in s, end in s).
     """
     from lhotse import SupervisionSegment  # on use: reading the options needs none of it
     from lhotse.supervision import AlignmentItem

@@ -14,7 +14,7 @@ from osum import tasks
 from osum.data.cuts import Unusable
 from osum.data.sources import lists
 from osum.data.sources.entries import Entry, Found, Lost, Part
-from osum.data.sources.fields import supervision, value
+from osum.data.sources.fields import NAMES, supervision, value
 from osum.data.sources.groups import Group, usable_groups
 from osum.data.storage import Storage
 from osum.tasks.original import task_name
@@ -57,7 +57,8 @@ def supervision_of(key: str, text: str, fields: Mapping[str, Any]) -> Supervisio
         raise Unusable("its text is a mark for a missing text", defect=False)
     name = _task(fields)
     extra = fields.get("extra")
-    known = {**(extra if isinstance(extra, dict) else {}), **{k: v for k, v in fields.items() if value(fields, k)}}
+    given = {k: fields[k] for k in NAMES if value(fields, k)}
+    known = {**(extra if isinstance(extra, dict) else {}), **given}
     if name == "asr":
         return supervision(key, text.strip() or None, known)
     parsed = tasks.get(name).parse(text)
