@@ -112,12 +112,12 @@ def assemble(cfg: TrainSulmConfig, cache_dir: Path) -> tuple[Corpus, SpeechLLM, 
 def build(cfg: TrainSulmConfig, record: SulmRecord) -> tuple[SpeechLLM, SulmRecord]:
     """Return the model to train, with the encoder and CTC head of stage 3 if there is one, and its record."""
     if cfg.whisper_dir is None:
-        return record.build(), record
+        return record.build(cfg.train.precision), record
     from osum.model.folder import load_whisper
 
     whisper, whisper_record = load_whisper(cfg.whisper_dir)
     record = replace(record, encoder=whisper_record.model)
-    model = record.build()
+    model = record.build(cfg.train.precision)
     model.encoder.load_state_dict(whisper.encoder.state_dict())
     if model.ctc_head is not None and whisper.ctc_head is not None:
         model.ctc_head.load_state_dict(whisper.ctc_head.state_dict())

@@ -137,7 +137,7 @@ def load(
         raise FileNotFoundError(f"{folder}: holds neither {RECORD} nor {SULM}/{RECORD}; give a model or an experiment")
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, record = load_sulm(found)
+    model, record = load_sulm(found, precision)
     tokenizer = text_tokenizer.load(found / TOKENIZER)
     return SpeechModel(model, tokenizer, record.prompts, device, precision, record.template)
 

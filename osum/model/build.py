@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import nn
@@ -25,6 +26,7 @@ from osum.model.added_tokens import make_room, train_rows
 from osum.model.attention import IMPLEMENTATION
 from osum.model.configs import LlmSizes, LoraConfig, SpeechLlmConfig, WhisperSizes
 from osum.model.encoder import Encoder
+from osum.model.precision import Precision, widen
 from osum.model.speech_llm import SpeechLLM
 from osum.model.whisper import MultitaskWhisper
 
@@ -55,12 +57,15 @@ def build_speech_llm(
     eos_token_id: int,
     num_ctc_units: int,
     added_token_ids: Sequence[int] = (),
+    precision: Precision = "float32",
 ) -> SpeechLLM:
     """Return the SULM of stage 4 around an encoder, frozen as configured but for the rows of added tokens.
 
-    ValueError if a pretrained LLM has fewer tokens than the tokenizer, added ones aside.
+    Parameters are float32; for bfloat16, frozen matrices of a pretrained LLM are as its files have them: in float32,
+    seven billion would take 28 GB in each process until they are halved. ValueError if a pretrained LLM has fewer
+    tokens than the tokenizer, added ones aside.
     """
-    llm = _build_llm(cfg.llm, vocab_size, eos_token_id)
+    llm = _build_llm(cfg.llm, vocab_size, eos_token_id, torch.float32 if precision == "float32" else "auto")
     make_room(llm, vocab_size, added_token_ids)
     if cfg.lora is not None:
         llm = _add_lora(llm, cfg.lora)
@@ -69,6 +74,7 @@ def build_speech_llm(
     freeze(model, cfg.freeze)
     if added_token_ids:
         train_rows(llm, added_token_ids)
+    widen(model)
     return model
 
 
@@ -111,9 +117,12 @@ def _whisper_config(sizes: WhisperSizes, vocab_size: int) -> WhisperConfig:
     )
 
 
-def _build_llm(sizes: LlmSizes, vocab_size: int, eos_token_id: int) -> PreTrainedModel:
+def _build_llm(
+    sizes: LlmSizes, vocab_size: int, eos_token_id: int, dtype: torch.dtype | Literal["auto"]
+) -> PreTrainedModel:
+    """`dtype` is for pretrained weights; "auto" is that of the files."""
     if sizes.path is not None:
-        llm = AutoModelForCausalLM.from_pretrained(sizes.path, dtype=torch.float32, attn_implementation=IMPLEMENTATION)
+        llm = AutoModelForCausalLM.from_pretrained(sizes.path, dtype=dtype, attn_implementation=IMPLEMENTATION)
         # A chat model's sampling and repetition penalty would fill in whatever our own decoding leaves unsaid.
         llm.generation_config = GenerationConfig()
         return llm

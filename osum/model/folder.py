@@ -9,6 +9,7 @@ from pathlib import Path
 from osum import config
 from osum.model.build import build_encoder, build_speech_llm, build_whisper
 from osum.model.configs import SpeechLlmConfig, WhisperSizes
+from osum.model.precision import Precision
 from osum.model.speech_llm import SpeechLLM
 from osum.model.store import load_parameters, parameters_of, save_parameters
 from osum.model.whisper import MultitaskWhisper
@@ -60,11 +61,11 @@ class SulmRecord:
     added_token_ids: list[int] = field(default_factory=list)
     """Tokens that the LLM did not have; their rows are trained and stored whatever is frozen."""
 
-    def build(self) -> SpeechLLM:
-        """Return the model with its initial weights."""
+    def build(self, precision: Precision = "float32") -> SpeechLLM:
+        """Return the model with its initial weights, as the precision needs them."""
         encoder = build_encoder(self.encoder)
         sizes = (self.vocab_size, self.eos_token_id, self.num_ctc_units)
-        return build_speech_llm(self.model, encoder, *sizes, self.added_token_ids)
+        return build_speech_llm(self.model, encoder, *sizes, self.added_token_ids, precision)
 
     def located(self, folder: Path) -> SulmRecord:
         """Return the record of a model in `folder`, where an LLM path such as `./llm` is meant relative to it."""
@@ -107,9 +108,9 @@ def save_sulm(folder: Path, model: SpeechLLM, record: SulmRecord, tokenizer_dir:
     save_parameters(parameters_of(model, record.without), folder / PARAMETERS)
 
 
-def load_sulm(folder: Path) -> tuple[SpeechLLM, SulmRecord]:
-    """Read a folder of `save_sulm`, in evaluation mode."""
+def load_sulm(folder: Path, precision: Precision = "float32") -> tuple[SpeechLLM, SulmRecord]:
+    """Read a folder of `save_sulm`, in evaluation mode, to be used in this precision."""
     record = config.read(SulmRecord, folder / RECORD).located(folder)
-    model = record.build()
+    model = record.build(precision)
     load_parameters(model, folder / PARAMETERS, record.without)
     return model.eval(), record

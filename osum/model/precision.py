@@ -18,6 +18,13 @@ def halve(parameters: Iterable[nn.Parameter]) -> None:
             parameter.data = parameter.data.bfloat16()
 
 
+def widen(model: nn.Module) -> None:
+    """Bring what must be float32 to it, whatever the files had: what is trained, norms and biases."""
+    for parameter in model.parameters():
+        if parameter.requires_grad or parameter.ndim == 1:
+            parameter.data = parameter.data.float()
+
+
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Return the context of all matrix products."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

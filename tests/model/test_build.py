@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import WhisperConfig, WhisperModel
+from transformers import AutoModelForCausalLM, WhisperConfig, WhisperModel
 
 from osum.model.build import build_encoder, build_speech_llm, build_whisper, freeze
 from osum.model.configs import LlmSizes, LoraConfig, WhisperSizes
 from osum.model.ending import StopRules
 from osum.model.generate import generate
+from osum.model.precision import halve
 
 LORA = LoraConfig(rank=2, alpha=8)
 
@@ -72,6 +73,33 @@ def test_a_pretrained_llm_keeps_its_weights_in_float32_but_not_its_taste(sulm_re
     plain = generate(model, prefixes([0, 1]), [8, 8], StopRules(frozenset({0})))
     assert plain == generate(model, prefixes([0, 1]), [8, 8], StopRules(frozenset({0})))
     assert any(len(set(g.ids)) < len(g.ids) for g in plain), "a repetition penalty of 9 would leave no repetition"
+
+
+@pytest.mark.parametrize("stored", ["bfloat16", "float32"])
+def test_for_bfloat16_a_frozen_llm_stays_as_stored_until_it_is_halved(sulm_record, qwen2_dir, stored):
+    AutoModelForCausalLM.from_pretrained(qwen2_dir, dtype=getattr(torch, stored)).save_pretrained(qwen2_dir)
+    cfg = replace(sulm_record.model, llm=LlmSizes(path=str(qwen2_dir)), lora=LoraConfig(rank=2))
+    models = []
+    for precision in ("bfloat16", "float32"):
+        torch.manual_seed(0)
+        models.append(replace(sulm_record, model=cfg).build(precision))
+    for name, p in models[0].llm.named_parameters():
+        frozen_matrix = p.ndim > 1 and not p.requires_grad
+        assert p.dtype == (getattr(torch, stored) if frozen_matrix else torch.float32), name
+    for model in models:
+        halve(p for p in model.parameters() if not p.requires_grad)
+    ours, theirs = (dict(m.named_parameters()) for m in models)
+    assert ours.keys() == theirs.keys() and {p.dtype for p in ours.values()} == {torch.float32, torch.bfloat16}
+    for name, p in ours.items():
+        # peft draws LoRA's first values in the precision of the layer that it adapts.
+        torch.testing.assert_close(p, theirs[name], rtol=0.01 if ".lora_A." in name else 0, atol=0)
+
+
+def test_for_bfloat16_an_llm_that_is_trained_is_float32(sulm_record, qwen2_dir):
+    AutoModelForCausalLM.from_pretrained(qwen2_dir, dtype=torch.bfloat16).save_pretrained(qwen2_dir)
+    cfg = replace(sulm_record.model, llm=LlmSizes(path=str(qwen2_dir)))
+    model = replace(sulm_record, model=cfg).build("bfloat16")
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("tied", [True, False])
