@@ -14,7 +14,7 @@ from osum.data.packing import first_fit
 
 JITTER = 0.1
 """Keyed noise on the cost by which items are sorted: who shares a pack changes from epoch to epoch."""
-COST_ROUNDS = 0.5
+COST_ROUNDS = 0.3
 """Share of the rounds, those of the costly items, that even out the cost; the others even out the binding budget."""
 FINE_ROUNDS = 0.1
 """Share of the items, the cheapest, that are sorted by the binding budget: the last differences are small."""

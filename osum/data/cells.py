@@ -40,13 +40,13 @@ def draw_items(
     ends = np.cumsum(sizes)
     found = lengths.part(ranges)
     copies = np.repeat([p.copy for p in parts], sizes)
-    fits = usable(found, cfg).fits
+    sets = usable(found, cfg).sets
     hashes = found.rows["key_hash"]
     visits = num_visits(weights[found.rows["corpus"]], hashes, seed, epoch)
     here = np.concatenate([_in_part(p, hashes[e - n : e], seed, epoch) for p, n, e in zip(parts, sizes, ends)])
-    keep = np.flatnonzero(here & fits.any(axis=1) & (copies < visits))
+    keep = np.flatnonzero(here & (sets > 0) & (copies < visits))
     draws = Draws(hashes[keep], copies[keep], seed, epoch)
-    tasks = survey.mix.draw(fits[keep], draws.uniform("task"))
+    tasks = survey.mix.draw(sets[keep], draws.uniform("task"))
     prompt_counts = lengths.num_prompts[tasks, found.rows["language"][keep]]
     prompts = (draws.uniform("prompt") * prompt_counts).astype(np.int64)
     tokens, samples = found.positions(keep, tasks, prompts), num_samples(found.rows)[keep]

@@ -10,6 +10,7 @@ from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from osum.data.hashing import mix, salt, uniform
 from osum.data.lengths import Lengths, num_samples
 from osum.data.plan_config import PlanConfig
+from osum.data.shares import task_sets
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Usable:
 
     fits: np.ndarray
     """(R, K) bool."""
+    sets: np.ndarray
+    """(R,) uint64 the same as bits; 0 for a row that serves nothing."""
     unfit: np.ndarray
     """(K,) rows whose target is over the budget in this task."""
     dropped: dict[str, np.ndarray]
@@ -33,14 +36,15 @@ def usable(lengths: Lengths, cfg: PlanConfig) -> Usable:
     unfit = (served & ~fits).sum(axis=0)
     short = samples < WINDOW_SAMPLES
     max_samples = min(cfg.max_audio_s * SAMPLE_RATE_HZ, MAX_SAMPLES)  # of a pack, and of Whisper's position table
-    serves = served.any(axis=1)
-    over = ~short & serves & ((samples > max_samples) | ~fits.any(axis=1))
+    serves = task_sets(served) > 0
+    over = ~short & serves & ((samples > max_samples) | (task_sets(fits) == 0))
     dropped = {
         "too_long": np.flatnonzero(over),
         "too_short": np.flatnonzero(short),
         "no_task": np.flatnonzero(~short & ~serves),
     }
-    return Usable(fits & ~(over | short)[:, None], unfit, dropped)
+    fits &= ~(over | short)[:, None]
+    return Usable(fits, task_sets(fits), unfit, dropped)
 
 
 def num_visits(weights: np.ndarray, key_hashes: np.ndarray, seed: int, epoch: int) -> np.ndarray:

@@ -22,9 +22,9 @@ RANKS_PER_LANE = 16
 """Virtual ranks that share the shards of a lane."""
 MIN_WINDOW_STEPS = 8
 """Shorter windows would be rounded to steps too roughly."""
-DEVIATIONS = 4.0
+DEVIATIONS = 3.5
 """Standard deviations of what a cell takes for which there is room."""
-SPARE = 0.001
+SPARE = 0.0005
 """Share of the packs that is left free on top of that: the last items must find room."""
 
 
@@ -39,7 +39,7 @@ class Shape:
 
     @property
     def is_one_cell(self) -> bool:
-        """Whether all of the epoch is packed together; then `num_steps` is only what it takes at least."""
+        """Whether all of the epoch is packed together; then `num_steps` is an estimate, and the packs decide."""
         return self.num_windows == self.num_lanes == 1
 
     def first_step(self, window: int) -> int:

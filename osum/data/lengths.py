@@ -44,9 +44,9 @@ class Lengths:
 
     def positions(self, rows: np.ndarray, tasks: np.ndarray, prompts: np.ndarray) -> np.ndarray:
         """(n,) row, task and prompt numbers -> (n,) int64 decoder positions."""
-        found = self.rows[rows]
-        prefix = self.prefix_lens[tasks, found["language"], prompts]
-        return prefix.astype(np.int64) + self.num_speech(num_samples(found)) + self.target_lens[rows, tasks]
+        prefix = self.prefix_lens[tasks, self.rows["language"][rows], prompts].astype(np.int64)
+        samples = self.rows["num_samples"][rows].astype(np.int64)
+        return prefix + self.num_speech(samples) + self.target_lens[rows, tasks]
 
     def fixed_positions(self) -> np.ndarray:
         """(R, K) int64: positions of speech and target; meaningless where the row can't serve the task."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -58,6 +59,17 @@ class LoadedPack:
         return LoadedPack(self.batch.pin_memory(), self.dropped)
 
 
+class EpochStart(NamedTuple):
+    """Where an epoch begins: kept with a checkpoint, it saves counting the steps of the epochs before."""
+
+    epoch: int
+    step: int
+    """Number of its first step since the start of training."""
+
+
+FIRST_EPOCH = EpochStart(0, 0)
+
+
 @dataclass(frozen=True)
 class Step:
     """One optimizer step of one rank."""
@@ -70,6 +82,11 @@ class Step:
     batches: list[Batch]
     """One per micro-step; as many on every rank."""
     dropped: list[Dropped]
+
+    @property
+    def epoch_start(self) -> EpochStart:
+        """Return what to keep with a checkpoint."""
+        return EpochStart(self.epoch, self.step - self.step_in_epoch)
 
 
 class PackDataset(Dataset):
@@ -151,18 +168,19 @@ class TrainLoader:
         # Workers prefetch across the end of an epoch while the main process is still in it: two plans are in use.
         self.plan = lru_cache(maxsize=2)(self._plan)
 
-    def steps(self, start: int = 0) -> Iterator[Step]:
-        """Yield steps from number `start` on, without end."""
-        loaded = load_packs(self._dataset, self._packs(start), self._num_workers, self._pin_memory)
-        for number, epoch, step in self._positions(start):
+    def steps(self, start: int = 0, known: EpochStart = FIRST_EPOCH) -> Iterator[Step]:
+        """Yield steps from number `start` on, without end; `known` is where any epoch up to there begins."""
+        loaded = load_packs(self._dataset, self._packs(start, known), self._num_workers, self._pin_memory)
+        for number, epoch, step in self._positions(start, known):
             packs = [next(loaded) for _ in self._pack_numbers(epoch, step)]
             dropped = [d for p in packs for d in p.dropped]
             self._report(epoch, step, dropped)
             yield Step(number, epoch, step, self.plan(epoch).num_steps, [p.batch for p in packs], dropped)
 
-    def locate(self, number: int) -> tuple[int, int]:
-        """Return the epoch of a step and its number in that epoch."""
-        epoch = 0
+    def locate(self, number: int, known: EpochStart = FIRST_EPOCH) -> tuple[int, int]:
+        """Return the epoch of a step and its number in that epoch, counted from an epoch that begins no later."""
+        assert known.step <= number, (known, number)
+        epoch, number = known.epoch, number - known.step
         while number >= self.plan(epoch).num_steps:
             number -= self.plan(epoch).num_steps
             epoch += 1
@@ -178,8 +196,8 @@ class TrainLoader:
         logger.info("plan epoch=%d %s", epoch, summary(self._planner, planned))
         return planned
 
-    def _positions(self, start: int) -> Iterator[tuple[int, int, int]]:
-        epoch, step = self.locate(start)
+    def _positions(self, start: int, known: EpochStart) -> Iterator[tuple[int, int, int]]:
+        epoch, step = self.locate(start, known)
         number = start
         while True:
             for s in range(step, self.plan(epoch).num_steps):
@@ -187,8 +205,8 @@ class TrainLoader:
                 number += 1
             epoch, step = epoch + 1, 0
 
-    def _packs(self, start: int) -> Iterator[Pack]:
-        for _, epoch, step in self._positions(start):
+    def _packs(self, start: int, known: EpochStart) -> Iterator[Pack]:
+        for _, epoch, step in self._positions(start, known):
             for number in self._pack_numbers(epoch, step):
                 yield Pack(epoch, self.plan(epoch).pack(step, number) if number is not None else [])
 

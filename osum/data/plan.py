@@ -192,7 +192,7 @@ def plan_eval(index: Index, lengths: Lengths, cfg: PlanConfig, rows: Sequence[in
 def _num_items(part: Lengths, cfg: PlanConfig, weights: np.ndarray, seed: int, epoch: int) -> int:
     """Return how many (row, copy) some rows have in an epoch."""
     visits = num_visits(weights[part.rows["corpus"]], part.rows["key_hash"], seed, epoch)
-    return int(visits[usable(part, cfg).fits.any(axis=1)].sum())
+    return int(visits[usable(part, cfg).sets > 0].sum())
 
 
 def _check_names(cfg: PlanConfig, index: Index, lengths: Lengths) -> None:

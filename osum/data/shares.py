@@ -24,20 +24,20 @@ class TaskMix:
         bits = np.uint64(1) << np.arange(len(weights), dtype=np.uint64)
         return cls(patterns, probabilities((patterns[:, None] & bits) > 0, counts, weights))
 
-    def of(self, fits: np.ndarray) -> np.ndarray:
-        """(n, K) bool which tasks a row can serve -> (n, K) probability of each."""
-        return self.probabilities[np.searchsorted(self.patterns, task_sets(fits))]
+    def of(self, sets: np.ndarray) -> np.ndarray:
+        """(n,) uint64 tasks that a row can serve -> (n, K) probability of each."""
+        return self.probabilities[np.searchsorted(self.patterns, sets)]
 
-    def draw(self, fits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        """(n, K) bool which tasks a row can serve and (n,) draws in [0, 1) -> (n,) task numbers.
+    def draw(self, sets: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+        """(n,) uint64 tasks that a row can serve and (n,) draws in [0, 1) -> (n,) task numbers.
 
         A task of weight 0 is drawn only for rows that serve nothing else.
         """
         cumulative = self.probabilities.cumsum(axis=1)
         # The last task of a set must catch every draw, whatever the rounding of the sums.
         cumulative /= cumulative[:, -1:]
-        pattern = np.searchsorted(self.patterns, task_sets(fits))
-        tasks = np.zeros(len(fits), dtype=np.int64)
+        pattern = np.searchsorted(self.patterns, sets)
+        tasks = np.zeros(len(sets), dtype=np.int64)
         for threshold in cumulative.T[:-1]:
             tasks += uniforms >= threshold[pattern]
         return tasks

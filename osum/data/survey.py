@@ -26,7 +26,7 @@ from osum.data.draws import Draws, usable
 from osum.data.index import Index
 from osum.data.lengths import CHUNK_ROWS, Lengths, num_samples
 from osum.data.plan_config import PlanConfig
-from osum.data.shares import TaskMix, task_sets
+from osum.data.shares import TaskMix
 from osum.outputs import atomic_write
 
 SAMPLE_RUNS, MAX_SAMPLE_ROWS = 16, 20_000
@@ -131,9 +131,8 @@ class _Moments:
 
 def _moments(part: Lengths, cfg: PlanConfig, mix: TaskMix) -> _Moments:
     found = usable(part, cfg)
-    serves = found.fits.any(axis=1)
-    chances = np.zeros(found.fits.shape)
-    chances[serves] = mix.of(found.fits[serves])
+    serves = found.sets > 0
+    chances = np.where(serves[:, None], mix.of(np.where(serves, found.sets, mix.patterns[0])), 0.0)
     means, variances = _prefix_moments(part)
     languages = part.rows["language"]
     positions = means[languages] + part.fixed_positions()
@@ -161,7 +160,7 @@ def _task_mix(
     dropped: dict[str, list[np.ndarray]] = {reason: [] for reason in REASONS}
     for first, part in lengths.chunks():
         found = usable(part, cfg)
-        sets, inverse = np.unique(task_sets(found.fits), return_inverse=True)
+        sets, inverse = np.unique(found.sets, return_inverse=True)
         visits = np.bincount(inverse, weights[part.rows["corpus"]])
         for key, count in zip(sets.tolist(), visits.tolist(), strict=True):
             counted[key] = counted.get(key, 0.0) + count
@@ -183,12 +182,12 @@ def _efficiency(lengths: Lengths, cfg: PlanConfig, mix: TaskMix, starts: np.ndar
     chosen = np.unique(np.linspace(0, len(starts) - 2, SAMPLE_RUNS).astype(int))
     longest = MAX_SAMPLE_ROWS // len(chosen)
     part = lengths.part([(int(starts[q]), int(min(starts[q] + longest, starts[q + 1]))) for q in chosen])
-    fits = usable(part, cfg).fits
-    rows = np.flatnonzero(fits.any(axis=1))
+    sets = usable(part, cfg).sets
+    rows = np.flatnonzero(sets)
     if len(rows) == 0:
         return 1.0
     draws = Draws(part.rows["key_hash"][rows], np.zeros(len(rows), dtype=np.int64), seed=0, epoch=0)
-    tasks = mix.draw(fits[rows], draws.uniform("task"))
+    tasks = mix.draw(sets[rows], draws.uniform("task"))
     num_prompts = part.num_prompts[tasks, part.rows["language"][rows]]
     prompts = (draws.uniform("prompt") * num_prompts).astype(np.int64)
     tokens, samples = part.positions(rows, tasks, prompts), num_samples(part.rows)[rows]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from osum.data import lengths
-from osum.data.loader import Pack, PackDataset, TrainLoader, eval_batches, virtual_ranks
+from osum.data.loader import FIRST_EPOCH, EpochStart, Pack, PackDataset, TrainLoader, eval_batches, virtual_ranks
 from osum.data.plan import plan_eval
 from osum.data.plan_config import PlanConfig
 from osum.text.template import SulmTemplate
@@ -23,9 +23,9 @@ def parts(make_index, toy, task_objects, prompts, tokenizer, units):
     return dataset, lengths.build(index, task_objects, prompts, template)
 
 
-def take(parts, count, start=0, **options):
+def take(parts, count, start=0, known=FIRST_EPOCH, **options):
     loader = TrainLoader(*parts, CFG, seed=1, **options)
-    return list(itertools.islice(loader.steps(start), count))
+    return list(itertools.islice(loader.steps(start, known), count))
 
 
 def tensors(batch):
@@ -84,6 +84,16 @@ def test_resuming_is_a_step_number(parts):
     assert all(
         equal(a, b) for x, y in zip(whole[9:], resumed, strict=True) for a, b in zip(x.batches, y.batches, strict=True)
     )
+
+
+def test_the_start_of_an_epoch_saves_counting_those_before(parts):
+    whole = take(parts, 14)
+    known = whole[10].epoch_start
+    assert (whole[10].epoch, whole[10].step_in_epoch, known) == (3, 1, EpochStart(3, 9))
+    (resumed,) = take(parts, 1, start=10, known=known)
+    assert all(equal(a, b) for a, b in zip(whole[10].batches, resumed.batches, strict=True))
+    loader = TrainLoader(*parts, CFG, seed=1)
+    assert loader.locate(10, known) == loader.locate(10) == (3, 1)
 
 
 def test_corrupt_audio_is_left_out_counted_and_listed(parts, tmp_path):

@@ -5,8 +5,9 @@ from osum.data.shares import TaskMix, probabilities, task_sets
 
 
 def draw_tasks(fits, weights, uniforms):
-    patterns, counts = np.unique(task_sets(fits), return_counts=True)
-    return TaskMix.fit(patterns, counts, weights).draw(fits, uniforms)
+    sets = task_sets(fits)
+    patterns, counts = np.unique(sets, return_counts=True)
+    return TaskMix.fit(patterns, counts, weights).draw(sets, uniforms)
 
 
 def shares(fits, weights):
