@@ -45,6 +45,7 @@ parse_options "$@"
 [ ${#arguments[@]} -ge 2 ] || die "it needs LOG COMMAND [ARG...]; see --help"
 log=$(realpath -m -- "${arguments[0]}")
 [[ $log == *.log ]] || die "LOG is '$log'; its name must end in .log"
+[[ ! $log$PWD =~ [\"\\] ]] || die "Slurm takes no quotation mark or backslash in a path: $log in $PWD"
 if [ -n "$conf" ]; then
   [ -r "$conf" ] || die "option --conf is '$conf', which can't be read"
   read_conf "$conf" "$kind"
@@ -58,12 +59,11 @@ done
 stem=${log%.log}
 sbatch_file=${stem//.%a/}.sbatch job_file=${stem//.%a/}.job
 
-# directives: the options of sbatch, one a line. Slurm reads backslashes as a shell does, and expands % in the log.
+# directives: the options of sbatch, one a line. Slurm takes values in double quotes, and expands % in the log.
 directives() {
   local word words
-  quoted() { sed -E 's/[^[:alnum:]\/._%=:,@+-]/\\&/g' <<<"$1"; }
-  printf '%s\n' "--job-name=$(quoted "$(basename -- "${stem//.%a/}")")" "--chdir=$(quoted "$PWD")"
-  printf '%s\n' "--output=$(quoted "$(sed 's/%/%%/g; s/%%a/%a/g' <<<"$log")")" --open-mode=append --requeue
+  printf '%s\n' "--job-name=\"$(basename -- "${stem//.%a/}")\"" "--chdir=\"$PWD\""
+  printf '%s\n' "--output=\"$(sed 's/%/%%/g; s/%%a/%a/g' <<<"$log")\"" --open-mode=append --requeue
   printf '%s\n' "--nodes=$nodes" "--ntasks-per-node=$tasks"
   [ "${gpus:-0}" = 0 ] || printf '%s\n' "--gpus-per-node=$gpus"
   printf '%s' ${cpus:+"--cpus-per-task=$cpus"$'\n'} ${mem:+"--mem=$mem"$'\n'} ${time:+"--time=$time"$'\n'} \

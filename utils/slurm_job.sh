@@ -51,8 +51,11 @@ run_job() {
   export_master
   if [ -z "$told$ended" ]; then
     start_steps "$@"
-    # A signal ends `wait` before srun ends.
-    while kill -0 "$steps" 2>/dev/null; do wait "$steps"; done
+    # A signal ends `wait` before srun ends; one that came before all processes had started has to be handed on again.
+    while kill -0 "$steps" 2>/dev/null; do
+      wait "$steps"
+      if [ -n "$told" ] && kill -0 "$steps" 2>/dev/null; then sleep 2 && kill -USR1 "$steps" 2>/dev/null; fi
+    done
     wait "$steps"
     status=$?
   else

@@ -22,7 +22,7 @@ states() {
 last_status() {
   awk '/^# .* command=/ { delete status[FILENAME] }
     /^# .* status=[0-9]+ wall_s=/ { sub(/.* status=/, ""); status[FILENAME] = $1 + 0 }
-    END { for (log in status) if (worst == "" || status[log] > worst) worst = status[log]; print worst }' "$@"
+    END { for (name in status) if (worst == "" || status[name] > worst) worst = status[name]; print worst }' "$@"
 }
 
 pause_s=1
@@ -35,7 +35,7 @@ done
 bad=$(grep -vx COMPLETED <<<"${found:-unknown to Slurm}" | sort -u | tr '\n' ' ' || true)
 status=$(last_status "$@" 2>/dev/null || true)
 # Slurm forgets jobs after a while; their logs don't.
-if [ -z "$bad" ] || [ "$found$status" = 0 ]; then exit 0; fi
+if [ -z "$bad" ] || [ "$found$status" = 0 ]; then exit 0; fi # no state, but a good end
 printf '%s\n' "${bad% }"
 [ "${status:-0}" -eq 0 ] || exit "$status"
 exit 1

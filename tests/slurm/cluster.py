@@ -118,7 +118,7 @@ class Cluster:
         shown = self.run("scontrol", "-o", "show", "job", number, check=True).stdout
         return dict(word.split("=", 1) for word in shown.split() if "=" in word)
 
-    def wait(self, number: str, timeout_s: float = 120) -> dict[str, str]:
+    def wait(self, number: str, timeout_s: float = 60) -> dict[str, str]:
         """Wait until a job has ended; return what Slurm knows of it."""
         wait_until(lambda: self.job(number)["JobState"] in OVER, f"job {number} did not end", timeout_s)
         return self.job(number)
@@ -134,6 +134,12 @@ class Cluster:
                 process.kill()
             except psutil.NoSuchProcess:
                 continue
+
+    def revive(self, node: str) -> None:
+        """Switch a node on again and wait until it takes jobs."""
+        self.start_node(node)
+        state = ("sinfo", "--noheader", "--nodes", node, "--format=%T")
+        wait_until(lambda: self.run(*state).stdout.strip() == "idle", f"{node} does not come back")
 
     def _processes_of(self, node: str) -> set[psutil.Process]:
         roots = [self._process(f"slurmd.{node}")]
