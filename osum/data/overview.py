@@ -1,0 +1,134 @@
+"""What an index holds: hours from its rows, all of them; labels and text lengths from some utterances of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from osum import log
+from osum.audio.frames import SAMPLE_RATE_HZ
+from osum.data.index import Index
+from osum.text.normalize import split_units
+
+NUM_BINS = 15
+BAR_WIDTH = 40
+NOT_BALANCED = frozenset({"answer"})
+"""Fields of `Utterance.labels` that are free text."""
+
+logger = log.get(__name__)
+
+
+@dataclass
+class Sample:
+    """What was read of some utterances, evenly spread over an index."""
+
+    num_rows: int = 0
+    num_unreadable: int = 0
+    labels: dict[str, Counter[str]] = field(default_factory=dict)
+    """Field -> label -> utterances."""
+    text_lens: list[int] = field(default_factory=list)
+    """Han characters and words of each transcript."""
+
+
+def hours(index: Index) -> dict[str, dict[str, tuple[int, float]]]:
+    """Return corpus, language and task -> name -> (utterances, hours). An utterance counts for each of its tasks."""
+    spent = index.rows["num_samples"].astype(np.float64) / (3600 * SAMPLE_RATE_HZ)
+    header, found = index.header, {}
+    for what, names in (("corpus", header.corpora), ("language", header.languages)):
+        counts = np.bincount(index.rows[what], minlength=len(names))
+        sums = np.bincount(index.rows[what], weights=spent, minlength=len(names))
+        found[what] = {name: (int(counts[n]), float(sums[n])) for n, name in enumerate(names)}
+    found["task"] = {}
+    for bit, name in enumerate(header.tasks):
+        serves = (index.rows["tasks"] >> np.uint64(bit)) & np.uint64(1) == 1
+        found["task"][name] = (int(serves.sum()), float(spent[serves].sum()))
+    return found
+
+
+def sample(index: Index, max_rows: int) -> Sample:
+    """Read every n-th utterance, `max_rows` at most; what is damaged is logged and counted."""
+    found = Sample()
+    for row in range(0, len(index), max(1, -(-len(index) // max_rows))):
+        found.num_rows += 1
+        try:
+            utterance = index.utterance(row)
+        except ValueError as err:
+            logger.warning("data skip %s", err)
+            found.num_unreadable += 1
+            continue
+        for name, label in utterance.labels.items():
+            if name not in NOT_BALANCED:
+                found.labels.setdefault(name, Counter())[label] += 1
+        if utterance.text:
+            found.text_lens.append(len(split_units(utterance.text)))
+    return found
+
+
+def histogram(values: Sequence[float] | np.ndarray, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return counts (n,) and edges (n + 1,) in equal steps of 1, 2 or 5 times a power of ten, from 0 on.
+
+    `whole` for whole numbers: no step is under 1. Every bin holds its lower edge and not its upper one.
+    """
+    top = max(float(np.max(values)), 1e-3) if len(values) else 1.0
+    power = 10.0 ** np.floor(np.log10(top / NUM_BINS))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m * NUM_BINS >= top)
+    step = max(step, 1.0) if whole else step
+    edges = step * np.arange(int(top / step) + 2)
+    return np.histogram(values, bins=edges)[0], edges
+
+
+def render(index: Index, found: Sample) -> str:
+    """Return all of it as text."""
+    durations_s = index.rows["num_samples"].astype(np.float64) / SAMPLE_RATE_HZ
+    tables = [_hours_table(what, names) for what, names in hours(index).items() if names]
+    total = f"{len(index)} utterances, {durations_s.sum() / 3600:.2f} h, {len(index.header.shards)} files"
+    spread = f"from {found.num_rows} utterances" if found.num_rows < len(index) else "from all utterances"
+    lost = f", {found.num_unreadable} of them unreadable" if found.num_unreadable else ""
+    return "\n\n".join(
+        [
+            f"{index.folder}: {total}",
+            *tables,
+            _bars("duration, s", *histogram(durations_s)),
+            _bars(f"transcript, Han characters and words ({spread}{lost})", *histogram(found.text_lens, whole=True)),
+            *(_label_table(name, found.labels[name], spread) for name in sorted(found.labels)),
+        ]
+    )
+
+
+def _hours_table(what: str, names: Mapping[str, tuple[int, float]]) -> str:
+    rows = [(name, f"{count}", f"{spent:.3f}") for name, (count, spent) in sorted(names.items())]
+    return _table((what, "utterances", "hours"), rows)
+
+
+def _label_table(name: str, labels: Counter[str], spread: str) -> str:
+    total = labels.total()
+    rows = [(label, f"{count}", f"{100 * count / total:.1f} %") for label, count in labels.most_common()]
+    return _table((f"{name} ({spread})", "utterances", "share"), rows)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        )
+        for line in lines
+    )
+
+
+def _bars(title: str, counts: np.ndarray, edges: np.ndarray) -> str:
+    """Return a histogram as lines of text."""
+    largest = max(int(counts.max(initial=0)), 1)
+    digits = max(0, -int(np.floor(np.log10(edges[1]) + 1e-9)))
+    labels = [f"{low:.{digits}f} - {high:.{digits}f}" for low, high in pairwise(edges)]
+    width = max(map(len, labels))
+    lines = [
+        f"{label.rjust(width)} |{('#' * round(BAR_WIDTH * count / largest)).ljust(BAR_WIDTH)} {count}"
+        for label, count in zip(labels, counts, strict=True)
+    ]
+    return "\n".join([title, *lines])
