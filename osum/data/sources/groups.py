@@ -13,6 +13,7 @@ from osum.data.tar import Damage, Member, members
 
 AUDIO_SUFFIXES = ("wav", "flac", "mp3", "m4a", "ogg", "opus", "wma")
 BESIDE_DAMAGE = "beside a damaged part of the tar"
+END_MARK_BYTES = 1024
 MAX_FIELD_BYTES = 2**20
 """Longest member that is read as text."""
 
@@ -70,8 +71,11 @@ class Group:
             raise Unusable("member .txt is not UTF-8") from None
 
 
-def usable_groups(path: str, storage: Storage) -> Iterator[Group | Lost]:
-    """Yield the utterances of a tar, and what is lost. OSError if there is no such file, ValueError if it is no tar."""
+def usable_groups(path: str, storage: Storage, end_mark: bool = True) -> Iterator[Group | Lost]:
+    """Yield the utterances of a tar, and what is lost. OSError if there is no such file, ValueError if it is no tar.
+
+    `end_mark`: its writer ends tars as it should, so that one without an end has been cut off.
+    """
     found = False
     for group in groups(path, storage):
         if isinstance(group, Group) and group.problem is None:
@@ -79,6 +83,8 @@ def usable_groups(path: str, storage: Storage) -> Iterator[Group | Lost]:
             yield group
         else:
             yield Lost(group.name, group.problem) if isinstance(group, Group) else group
+    if end_mark and not _has_end(path, storage):
+        yield Lost(f"{path}: end", "the tar has no end mark: what followed is missing")
     if not found:
         raise ValueError(f"{path}: holds no whole utterance; unpack it if it is compressed, or take it off the list")
 
@@ -110,6 +116,12 @@ def split_name(name: str) -> tuple[str, str]:
     """Return the key and the suffix (lower case) of a member's name: the last dot divides them."""
     key, _, suffix = name.removeprefix("./").rpartition(".")
     return (name, "") if "/" in suffix or not key else (key, suffix.lower())
+
+
+def _has_end(path: str, storage: Storage) -> bool:
+    size = storage.size(path)
+    end = storage.read(path, max(0, size - END_MARK_BYTES), END_MARK_BYTES)
+    return len(end) == END_MARK_BYTES and not end.strip(b"\0")
 
 
 def _hostile(key: str, suffix: str) -> str | None:

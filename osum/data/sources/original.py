@@ -36,7 +36,7 @@ def read(part: Part, storage: Storage, root: str | None) -> Iterator[Entry]:
 
     OSError or ValueError if it is missing or no tar.
     """
-    for group in usable_groups(lists.tar_path(part, root), storage):
+    for group in usable_groups(lists.tar_path(part, root), storage, end_mark=False):
         if isinstance(group, Lost):
             yield group
             continue

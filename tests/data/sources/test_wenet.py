@@ -140,10 +140,11 @@ def no_end(content, places):
     return content[: data + size]
 
 
+NO_END = "the tar has no end mark: what followed is missing"
 DAMAGE = {
     "a broken header": (broken_header, "0145", {"damaged part of a tar": 1, "beside a damaged part of the tar": 2}),
-    "cut off": (cut_off, "0123", {"member .wav can't be read: the tar ends inside it": 1}),
-    "no end blocks": (no_end, "012345", {}),
+    "cut off": (cut_off, "0123", {"member .wav can't be read: the tar ends inside it": 1, NO_END: 1}),
+    "no end blocks": (no_end, "012345", {NO_END: 1}),
 }
 
 
