@@ -90,6 +90,18 @@ def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
+def all_reduce_max(values: Sequence[float]) -> list[float]:
+    """Return the elementwise maximum over all processes."""
+    import torch
+    import torch.distributed as td
+
+    if not td.is_initialized():
+        return list(values)
+    largest = torch.tensor(values, dtype=torch.float64, device=here().device)
+    td.all_reduce(largest, td.ReduceOp.MAX)
+    return largest.tolist()
+
+
 def agree(value: T) -> T:
     """Return what the main process passed, on all processes. Folders on a network look different for a while."""
     import torch.distributed as td

@@ -123,12 +123,16 @@ def resume(folder: Path, optimizer: Optimizer) -> int:
 
 def read_parameters(checkpoint: Path) -> dict[str, Tensor]:
     """Return what was trained by name, on the CPU. ValueError naming the checkpoint if it is damaged."""
+    return read_tensors(checkpoint, MODEL)
+
+
+def read_tensors(checkpoint: Path, kind: str) -> dict[str, Tensor]:
+    """Return the tensors of MODEL or OPTIMIZER by name, whole, on the CPU. ValueError as there."""
     _read_state(checkpoint)
-    sizes = {name: size for name, size in _shapes(checkpoint).items() if name.startswith(MODEL)}
-    found = {name: torch.empty(size) for name, size in sizes.items()}
+    found = {name: torch.empty(size) for name, size in _shapes(checkpoint).items() if name.startswith(kind)}
     with _alone_or_not():
         dcp.load(found, storage_reader=dcp.HuggingFaceStorageReader(str(checkpoint)), no_dist=True)
-    return {name.removeprefix(MODEL): value for name, value in found.items()}
+    return {name.removeprefix(kind): value for name, value in found.items()}
 
 
 def average(checkpoints: Sequence[Path]) -> dict[str, Tensor]:

@@ -42,6 +42,9 @@ class OptimConfig:
                 raise ValueError(f"optim.{name} is {value}; it must be positive")
 
 
+Parallel = Literal["ddp", "fsdp"]
+
+
 @dataclass
 class ComputeConfig:
     """What a training step trades; none of it changes what is computed, but for rounding."""
@@ -50,8 +53,22 @@ class ComputeConfig:
     """Parts (encoder, adaptor, decoder, llm) whose layers keep no activations, but compute them twice."""
     compile: list[str] = field(default_factory=list)
     """Parts whose layers torch.compile translates; needs a C++ compiler, and minutes at the start."""
+    parallel: Parallel = "ddp"
+    """Of several processes, each has the whole model (ddp), or a shard of every parameter (fsdp, torch's FSDP2)."""
     share_prompts: bool = False
     """Compute equal prompts of a pack once in the language model; LoRA's dropout then draws once for all of them."""
+
+
+@dataclass
+class PhaseConfig:
+    """A stretch of training in which only some of what is trained moves."""
+
+    start_step: int = 0
+    """The first step of the phase, counted from 0; it ends where the next one starts."""
+    train: list[str] = field(default_factory=lambda: [""])
+    """Regular expressions over names of trained parameters: what moves. The empty one matches all."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up from 0 at the start of the phase, on top of the schedule."""
 
 
 @dataclass
@@ -62,6 +79,8 @@ class TrainConfig:
     """Optimizer steps in all."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """AdamW and its schedule."""
+    phases: list[PhaseConfig] = field(default_factory=list)
+    """Staged unfreezing, in the order of steps; empty: all that `model.freeze` leaves is trained from the start."""
     ctc_weight: float = 0.0
     """Weight of the auxiliary CTC loss (nats a unit) beside the token loss (nats a token); 0 builds no CTC head."""
     tag_weight: float = 1.0
@@ -85,8 +104,19 @@ class TrainConfig:
     keep_best: dict[str, int] = field(default_factory=dict)
     """Metric of the dev set -> how many of its best checkpoints stay as well; if any, each validation saves one."""
 
+    stall_timeout_s: float = 480.0
+    """Seconds without progress after which a run writes the stacks of its threads to `stalls/` and ends; 0 for never.
+    Below the 600 s after which NCCL itself gives up."""
+
     def __post_init__(self) -> None:
         """Check ranges. ValueError naming the field."""
+        starts = [phase.start_step for phase in self.phases]
+        if starts and (starts[0] != 0 or sorted(set(starts)) != starts):
+            raise ValueError(
+                f"train.phases start at {starts}; the first must start at 0, each other after the one before"
+            )
+        if self.stall_timeout_s < 0:
+            raise ValueError(f"train.stall_timeout_s is {self.stall_timeout_s}; it must not be negative")
         for name in ("max_steps", "log_every", "valid_every", "save_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +19,9 @@ from osum.model.losses import Loss
 from osum.outputs import atomic_write
 from osum.types import Batch
 
+MEASURED = frozenset({"wall_s", "eta_s", "audio_s_per_s", "tokens_per_s", "data_wait", "memory_gb"})
+"""What a run that does the same again reports differently: times and memory."""
+T = TypeVar("T")
 COLUMNS = ("nll", "tokens", "correct")
 
 
@@ -31,7 +37,7 @@ class Meter:
         self._sums = torch.zeros(len(self._tasks), len(COLUMNS), dtype=torch.float64)
         self._ctc = torch.zeros(2, dtype=torch.float64)
         self._audio_s = torch.zeros(1, dtype=torch.float64)
-        self._since_s = time.monotonic()
+        self._since_s, self._waited_s = time.monotonic(), 0.0
 
     def add(self, batch: Batch, loss: Loss) -> None:
         """Add one micro-batch."""
@@ -51,8 +57,20 @@ class Meter:
         for mine, theirs in zip((self._sums, self._ctc, self._audio_s), sums, strict=True):
             mine += torch.tensor(theirs, dtype=torch.float64).reshape(mine.shape)
 
+    def waiting(self, steps: Iterable[T]) -> Iterator[T]:
+        """Pass on what a loader yields, and count the time that it takes to come."""
+        iterator = iter(steps)
+        while True:
+            started_s = time.monotonic()
+            try:
+                step = next(iterator)
+            except StopIteration:
+                return
+            self._waited_s += time.monotonic() - started_s
+            yield step
+
     def read(self) -> dict[str, float]:
-        """Return means over all ranks: loss and loss.<task> (nats a token), accuracy, ctc (nats a unit), speed."""
+        """Return means over all ranks: loss and loss.<task> (nats a token), accuracy, ctc (nats a unit)."""
         sums, ctc, audio_s = (dist.all_reduce_sum(t.clone()) for t in (self._sums, self._ctc, self._audio_s))
         nll, tokens, correct = sums.sum(0).tolist()
         values = {"loss": nll / max(tokens, 1), "token_accuracy": correct / max(tokens, 1), "tokens": tokens}
@@ -61,23 +79,41 @@ class Meter:
         for name, n in self._tasks.items():
             if sums[n, 1] > 0:
                 values[f"loss.{name}"] = float(sums[n, 0] / sums[n, 1])
-        values["audio_s_per_s"] = float(audio_s) / max(time.monotonic() - self._since_s, 1e-9)
+        values["audio_s_per_s"] = float(audio_s) / self._elapsed_s
         return values
+
+    def read_speed(self, num_tokens: float) -> dict[str, float]:
+        """Return target tokens a second, the largest share of time that a rank waited for data, its memory in GB."""
+        worst = dist.all_reduce_max([self._waited_s / self._elapsed_s, memory_gb()])
+        return {"tokens_per_s": num_tokens / self._elapsed_s, "data_wait": worst[0], "memory_gb": worst[1]}
+
+    @property
+    def _elapsed_s(self) -> float:
+        return max(time.monotonic() - self._since_s, 1e-9)
+
+
+def memory_gb() -> float:
+    """Return the most memory that was used so far, in GB: of the GPU, else of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 class MetricsFile:
     """`metrics.jsonl`: lines after the step that a run resumes from are taken back, so that no step stands twice."""
 
     def __init__(self, path: Path, start_step: int) -> None:
-        self._path = path
+        self.path = path
         lines = path.read_text().splitlines() if path.is_file() else []
         kept = [line for line in lines if _step_of(line) <= start_step]
         atomic_write(path, "".join(line + "\n" for line in kept))
 
     def write(self, **values: Any) -> None:
         """Append one line."""
-        with open(self._path, "a", encoding="utf-8") as f:
+        with open(self.path, "a", encoding="utf-8") as f:
             f.write(json.dumps(values) + "\n")
+            f.flush()
+            os.fsync(f.fileno())  # a checkpoint that outlives its machine must not know more than this file
 
 
 def _step_of(line: str) -> float:

@@ -9,7 +9,6 @@ from typing import NoReturn
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from osum import dist, log
 from osum.data.loader import LoadedPack, Step, TrainLoader
@@ -17,10 +16,12 @@ from osum.model.losses import Loss
 from osum.model.precision import autocast
 from osum.rng import rng_for
 from osum.text.template import IGNORED
-from osum.train import checkpoint, compute, preemption, window
+from osum.train import checkpoint, compute, parallel, preemption, window
 from osum.train.configs import TrainConfig
-from osum.train.meters import Meter, MetricsFile, joined
+from osum.train.meters import MEASURED, Meter, MetricsFile, joined
 from osum.train.optim import Optimizer, lr_share
+from osum.train.phases import Phases
+from osum.train.watchdog import Watchdog, watching
 from osum.types import Batch
 
 logger = log.get(__name__)
@@ -41,36 +42,46 @@ class Trainer:
         """`valid_packs` gives this rank's share of the dev set, as many packs on every rank."""
         self.cfg, self.world, self.out_dir = cfg, world, out_dir
         self.loader, self.valid_packs = loader, valid_packs
+        parallel.check(cfg)
         compute.prepare(model, cfg.precision, cfg.compute, world.device)
         self.model = model.to(world.device)
+        parallel.shard(self.model, world, cfg.compute.parallel)
         self.optimizer = Optimizer(self.model, cfg.optim)
         self.start_step = checkpoint.resume(out_dir / "checkpoints", self.optimizer)
-        self.replica = DistributedDataParallel(self.model) if world.size > 1 else self.model
+        self.phases = Phases(cfg.phases, self.optimizer.trained)
+        self.phases.enter(self.start_step)
+        self.replica = parallel.Replica(self.model, world)
         self.tasks = tuple(loader.plan(0).task_names)
         self.metrics = MetricsFile(out_dir / "metrics.jsonl", self.start_step) if world.is_main else None
         self.saved_step = self.start_step
         self.stop = preemption.StopRequest()
         self.all_stop = False
+        self.watchdog = Watchdog()
 
     def run(self) -> None:
         """Train to `max_steps`, from the last checkpoint on. Preempted after saving, if a signal asks for it."""
-        with preemption.listening() as self.stop:
+        stalls = watching(self.cfg.stall_timeout_s, self.out_dir / "stalls", self.world.rank)
+        with preemption.listening() as self.stop, stalls as self.watchdog:
             self._run()
+        self.phases.leave()
+        parallel.unshard(self.model)
 
     def _run(self) -> None:
         cfg, meter, started_s = self.cfg, Meter(self.tasks), time.monotonic()
         total, initial = cfg.max_steps, self.start_step
         window.restore(self.out_dir / "window", self.start_step, meter, self.world)
         bar = log.progress(desc="train", unit="step", total=total, initial=initial, rank=self.world.rank)
-        for step in self.loader.steps(self.start_step) if self.start_step < cfg.max_steps else ():
+        for step in meter.waiting(self.loader.steps(initial) if initial < total else ()):
             grad_norm = self.step(step, meter)
             done = step.step + 1
+            self.watchdog.progress(f"step {done}")
             bar.update()
             if step.step_in_epoch + 1 == step.steps_in_epoch:
                 self._close_epoch(step.epoch)
             # Validations and checkpoints end a window of the meter too: a resumed run writes the same lines.
             if done == cfg.max_steps or any(done % n == 0 for n in (cfg.log_every, cfg.valid_every, cfg.save_every)):
                 values = meter.read()
+                values |= meter.read_speed(values["tokens"])
                 eta_s = (time.monotonic() - started_s) / (done - self.start_step) * (cfg.max_steps - done)
                 self._report("train", done, step.epoch, values, grad_norm=grad_norm, eta_s=round(eta_s))
                 bar.set_postfix_str(f"loss={values['loss']:.3f}", refresh=False)
@@ -90,28 +101,26 @@ class Trainer:
 
     def step(self, step: Step, meter: Meter) -> float:
         """Make one optimizer step; return the norm of the gradient. ValueError names utterances with a loss of NaN."""
-        self.replica.train()
+        if self.phases.enter(step.step):
+            self.replica.renew()
+        self.model.train()
         total_weight, num_units = self._global_counts(step.batches)
         for micro, batch in enumerate(step.batches):
-            if isinstance(self.replica, DistributedDataParallel):
-                # Only the last micro-batch exchanges gradients.
-                self.replica.require_backward_grad_sync = micro == len(step.batches) - 1
-            virtual_rank = self.world.rank + micro * self.world.size
-            loss = self._forward(batch, step, virtual_rank)
-            # DDP averages over ranks, but the counts are global already: hence the factor.
+            loss = self._forward(batch, step, micro)
+            # The exchange averages over ranks, but the counts are global already: hence the factor.
             scaled = (loss.weighted_nll / total_weight + self.cfg.ctc_weight * loss.ctc / num_units) * self.world.size
             scaled.backward()
             meter.add(batch, loss)
             if not torch.isfinite(scaled):
                 bad = [k for k, v in zip(batch.keys, loss.nll.isfinite().tolist(), strict=True) if not v] or batch.keys
                 raise ValueError(f"step {step.step}: the loss is {scaled.item()}; look at utterances {bad[:8]}")
-        grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.optim.max_grad_norm)
+        grad_norm = parallel.clip(self.model, self.cfg.optim.max_grad_norm)
         if not torch.isfinite(grad_norm):
             raise ValueError(f"step {step.step}: the gradient is {grad_norm.item()}; lower optim.lr")
-        self.optimizer.step(lr_share(step.step, self.cfg.max_steps, self.cfg.optim))
+        self.optimizer.step(self._lr_share(step.step))
         return float(grad_norm)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Return the means over the dev set, without augmentation or dropout."""
         self.model.eval()
@@ -120,17 +129,23 @@ class Trainer:
             batch = pack.batch.to(self.world.device)
             with autocast(self.world.device, self.cfg.precision):
                 meter.add(batch, self.model(batch))
+            self.watchdog.progress("a batch of the dev set")
         return meter.read()
 
-    def _forward(self, batch: Batch, step: Step, virtual_rank: int) -> Loss:
+    def _forward(self, batch: Batch, step: Step, micro: int) -> Loss:
+        exchanging = micro == len(step.batches) - 1
+        virtual_rank = self.world.rank + micro * self.world.size
         # Dropout depends on what is computed, not on who computes it: the same on any world size, and after a resume.
         torch.manual_seed(int(rng_for(self.cfg.seed, "dropout", step.step, virtual_rank).integers(2**62)))
         batch = batch.to(self.world.device)
         with autocast(self.world.device, self.cfg.precision):
             if self.cfg.spec_augment is None:
-                return self.replica(batch)
+                return self.replica.run(batch, exchanging=exchanging)
             rngs = [rng_for(self.cfg.seed, "spec", step.epoch, key) for key in batch.keys]
-            return self.replica(batch, self.cfg.spec_augment, rngs)
+            return self.replica.run(batch, self.cfg.spec_augment, rngs, exchanging=exchanging)
+
+    def _lr_share(self, step: int) -> float:
+        return lr_share(step, self.cfg.max_steps, self.cfg.optim) * self.phases.lr_share(step)
 
     def _global_counts(self, batches: list[Batch]) -> tuple[float, float]:
         # The request to stop travels with them: all ranks come to know of it in the same step.
@@ -144,7 +159,7 @@ class Trainer:
     def _report(self, split: str, step: int, epoch: int, values: dict[str, float], **more: float) -> None:
         if self.metrics is None:
             return
-        lr = self.cfg.optim.lr * lr_share(step - 1, self.cfg.max_steps, self.cfg.optim)
+        lr = self.cfg.optim.lr * self._lr_share(step - 1)
         values = {**values, **more}
         self.metrics.write(step=step, epoch=epoch, split=split, lr=lr, wall_s=round(time.time(), 2), **values)
         logger.info("%s step=%d/%d epoch=%d lr=%.2e %s", split, step, self.cfg.max_steps, epoch, lr, joined(values))
@@ -159,10 +174,12 @@ class Trainer:
 
     def _save(self, step: int, metrics: dict[str, float] | None = None, passing: bool = False) -> None:
         folder = self.out_dir / "checkpoints"
-        checkpoint.save(folder, step, self.optimizer, self.world, metrics, passing)
+        exact = {name: value for name, value in (metrics or {}).items() if name not in MEASURED}
+        checkpoint.save(folder, step, self.optimizer, self.world, exact, passing)
         if self.world.is_main:
             checkpoint.prune(folder, self.cfg.keep_checkpoints, self.cfg.keep_best)
         self.saved_step = step
+        self.watchdog.progress(f"the checkpoint of step {step}")
 
     def _preempt(self, step: int, meter: Meter) -> NoReturn:
         window.save(self.out_dir / "window", step, meter, self.world)

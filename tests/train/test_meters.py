@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 import torch
@@ -41,6 +42,23 @@ def test_means_are_over_tokens_and_not_over_batches():
     }  # fmt: skip
     meter.reset()
     assert meter.read()["tokens"] == 0
+
+
+def test_the_share_of_time_that_data_took():
+    meter = Meter(("asr",))
+
+    def slow():
+        for n in range(3):
+            time.sleep(0.02)
+            yield n
+
+    for n in meter.waiting(slow()):
+        time.sleep(0.02 if n else 0.06)
+    speed = meter.read_speed(num_tokens=1000)
+    assert 0.1 < speed["data_wait"] < 0.9 and speed["memory_gb"] > 0.05
+    assert 0 < speed["tokens_per_s"] < 1000 / 0.16
+    meter.reset()
+    assert meter.read_speed(0)["data_wait"] == 0.0
 
 
 def test_lines_after_the_step_that_a_run_resumes_from_are_taken_back(tmp_path):

@@ -8,15 +8,14 @@ import torch
 
 from osum.train import checkpoint
 from osum.train.configs import OptimConfig, TrainConfig
-from osum.train.meters import Meter
+from osum.train.meters import MEASURED, Meter
 
 FAST = OptimConfig(lr=1e-2, muon_lr=1e-2, warmup_steps=1, schedule="cosine")
-TIMES = {"wall_s", "eta_s", "audio_s_per_s"}
 
 
 def metrics(folder):
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+    return [{k: v for k, v in line.items() if k not in MEASURED} for line in lines]
 
 
 def weights(folder):
