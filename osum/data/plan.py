@@ -53,7 +53,7 @@ class EpochPlan:
     def __init__(self, planner: Planner, epoch: int) -> None:
         self._planner, self.epoch = planner, epoch
         # Those of two windows: workers prefetch the next one while the main process is still in this one.
-        self._cell = lru_cache(maxsize=2 * planner.shape.num_lanes)(self._plan_cell)
+        self._planned = lru_cache(maxsize=2 * planner.shape.num_lanes)(self._plan_cell)
         self._num_extra = lru_cache(maxsize=None)(self._count_extra)
 
     @property
@@ -79,7 +79,7 @@ class EpochPlan:
     @cached_property
     def num_steps(self) -> int:
         """Global batches in the epoch."""
-        return self._cell(0, 0).num_steps if self._planner.shape.is_one_cell else self._planner.shape.num_steps
+        return self.cell(0, 0).num_steps if self._planner.shape.is_one_cell else self._planner.shape.num_steps
 
     @cached_property
     def num_items(self) -> int:
@@ -105,10 +105,10 @@ class EpochPlan:
         if number < shape.virtual_ranks:
             slot, lane = divmod(number, shape.num_lanes)
             first = shape.first_step(window)
-            return self._cell(window, lane).packs.items((step - first) * shape.ranks_in(lane) + slot)
+            return self.cell(window, lane).packs.items((step - first) * shape.ranks_in(lane) + slot)
         number -= shape.virtual_ranks
         for lane in range(shape.num_lanes):
-            cell = self._cell(window, lane)
+            cell = self.cell(window, lane)
             if number < cell.num_extra:
                 return cell.packs.items(len(cell.packs) - cell.num_extra + number)
             number -= cell.num_extra
@@ -118,7 +118,11 @@ class EpochPlan:
         """Yield all packs, cell by cell and not in the order of steps: for counting."""
         for window in range(self._planner.shape.num_windows):
             for lane in range(self._planner.shape.num_lanes):
-                yield self._cell(window, lane).packs
+                yield self.cell(window, lane).packs
+
+    def cell(self, window: int, lane: int) -> Cell:
+        """Return the packs of the virtual ranks of a lane in the steps of a window."""
+        return self._planned(window, lane)
 
     @cached_property
     def _line(self) -> Line:
@@ -141,7 +145,7 @@ class EpochPlan:
         return pack_cell(items, planner.cfg, self.task_names, shape.ranks_in(lane), num_steps, key)
 
     def _count_extra(self, window: int) -> int:
-        return sum(self._cell(window, lane).num_extra for lane in range(self._planner.shape.num_lanes))
+        return sum(self.cell(window, lane).num_extra for lane in range(self._planner.shape.num_lanes))
 
 
 @dataclass(frozen=True)
