@@ -34,6 +34,7 @@ def test_ci_runs_the_readmes_checks_and_tests(repo_root):
     lines = (repo_root / ".ci/run").read_text().splitlines()
     assert [line.removeprefix("exec ") for line in lines if "tools/" in line] == [
         "bash tools/install.sh",
+        "bash tools/install_slurm.sh",
         "bash tools/check.sh",
         "bash tools/test.sh",
     ]
