@@ -9,6 +9,7 @@ from torch import Tensor
 
 from osum.model.kv_cache import KvCache
 from osum.model.packing import Packing
+from osum.model.sharing import Sharing
 from osum.model.speech_llm import SpeechLLM
 
 
@@ -18,11 +19,11 @@ class Continuation:
     The prefixes are read packed, exactly as in training.
     """
 
-    def __init__(self, model: SpeechLLM, embedded: Tensor, segments: Packing) -> None:
+    def __init__(self, model: SpeechLLM, embedded: Tensor, segments: Packing, sharing: Sharing | None = None) -> None:
         self._llm = model.llm
-        self._cache = KvCache(segments)
+        self._cache = KvCache(segments, sharing)
         self._next_positions = segments.lens.clone()
-        hidden = model.read(embedded, segments, self._cache)
+        hidden = model.read(embedded, segments, self._cache, sharing)
         self.logits: Tensor = self._llm.lm_head(hidden[segments.lens.cumsum(0) - 1])
 
     def feed(self, token_ids: Tensor, rows: Tensor | None = None) -> None:

@@ -14,6 +14,7 @@ from osum.model.beam import beam_search
 from osum.model.continuation import Continuation
 from osum.model.ending import Generated, StopRules
 from osum.model.packing import Packing
+from osum.model.sharing import share_beginnings
 from osum.model.speech_llm import SpeechLLM
 from osum.types import Batch
 
@@ -33,6 +34,7 @@ def generate(
     """Continue the B prefixes of `collate_prefixes`, each for at most `limits[i]` tokens; one beam is greedy.
 
     `speech` holds the embeddings (S_i, H) of each prefix from `embed_each`; without it the batch's audio is encoded.
+    Prefixes that begin alike, with the same prompt or the same tensor of speech, are read once as far as they do.
     """
     assert len(limits) == len(prefixes.segment_lens) and min(limits) > 0, limits
     if speech is None:
@@ -41,7 +43,9 @@ def generate(
         embeddings = torch.cat(list(speech))
         packing = Packing(torch.tensor([len(s) for s in speech], device=embeddings.device))
     embedded = model.splice(prefixes.input_ids, prefixes.speech_mask, embeddings, packing)
-    state = Continuation(model, embedded, Packing(prefixes.segment_lens))
+    segments, heard = Packing(prefixes.segment_lens), None if speech is None else [id(s) for s in speech]
+    sharing = share_beginnings(prefixes.input_ids, prefixes.speech_mask, segments, heard)
+    state = Continuation(model, embedded, segments, sharing)
     return _greedy(state, limits, rules) if num_beams == 1 else beam_search(state, limits, rules, num_beams)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from osum.model.packing import Packing
+from osum.model.sharing import Sharing
 
 GROWTH = 64
 """Columns that are added to a full cache: each time costs a copy, and what is not yet used costs memory."""
@@ -24,8 +25,8 @@ class KvCache:
     stored padded on the left and given back as they came; each further pass brings one column.
     """
 
-    def __init__(self, segments: Packing) -> None:
-        self._segments: Packing | None = segments
+    def __init__(self, segments: Packing, sharing: Sharing | None = None) -> None:
+        self._segments, self._sharing = segments, sharing
         self._column = segments.positions + (segments.max_len - segments.lens)[segments.segment_ids]
         self._pads = segments.max_len - segments.lens
         self._used = segments.max_len
@@ -34,7 +35,8 @@ class KvCache:
     def update(self, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """Store what a layer computed; return all that its queries may attend to.
 
-        Packed (1, G, L, D) first, then (B, G, 1, D) for the column that `add_column` made.
+        Packed (1, G, L, D) first, or of the positions that are computed; then (B, G, 1, D) for the column that
+        `add_column` made.
         """
         if layer == len(self._layers):
             self._layers.append([self._pad_left(keys[0]), self._pad_left(values[0])])
@@ -67,7 +69,9 @@ class KvCache:
                 layer[i] = change(layer[i])
 
     def _pad_left(self, packed: Tensor) -> Tensor:
-        """(G, L, D) -> (B, G, T + room, D), zeros where nothing is."""
+        """(G, L, D), or of the positions that are computed, -> (B, G, T + room, D), zeros where nothing is."""
+        if self._sharing is not None:
+            packed = packed.index_select(1, self._sharing.source)
         heads, _, width = packed.shape
         padded = packed.new_zeros(self._segments.num_segments, heads, self._used + GROWTH, width)
         padded[self._segments.segment_ids, :, self._column] = packed.transpose(0, 1)

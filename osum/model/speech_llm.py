@@ -20,7 +20,7 @@ from osum.model.frozen import graph_if, is_trained
 from osum.model.kv_cache import KvCache
 from osum.model.losses import Loss, ctc_sum, token_loss
 from osum.model.packing import Packing
-from osum.model.sharing import Sharing, share_prompts
+from osum.model.sharing import Sharing, share_beginnings
 from osum.types import Batch
 
 
@@ -52,7 +52,7 @@ class SpeechLLM(nn.Module):
         with graph_if(is_trained(self.adaptor) or frames.requires_grad):
             speech, speech_packing = self.adaptor(frames, frame_packing)
         segments = Packing(batch.segment_lens)
-        sharing = share_prompts(batch.input_ids, batch.speech_mask, segments) if self.share_prompts else None
+        sharing = share_beginnings(batch.input_ids, batch.speech_mask, segments) if self.share_prompts else None
         spliced = self.splice(batch.input_ids, batch.speech_mask, speech, speech_packing)
         hidden = self.read(spliced, segments, sharing=sharing)
         ctc = None if self.ctc_head is None else ctc_sum(self.ctc_head(frames), frame_packing, batch)
@@ -85,7 +85,7 @@ class SpeechLLM(nn.Module):
     ) -> Tensor:
         """Run the LLM over packed (L, H) embeddings; positions start at 0 in every segment. -> (L, H).
 
-        A `cache` is given the keys and values, for what is to follow the segments; it does not go with `sharing`.
+        A `cache` is given the keys and values, for what is to follow the segments; one that knows of the `sharing`.
         """
         positions = segments.positions
         if sharing is not None:

@@ -1,6 +1,6 @@
 """Decoding: utterances per second of our batches against each utterance alone, as the original generates.
 
-    python tests/bench/decode.py [--quick] [--vocab 16000] [--precision bfloat16]
+    python tests/bench/decode.py [--quick] [--vocab 16000] [--precision bfloat16] [--speech_first]
 
 Both sides write the same greedy texts from the same random weights, encoder 6 x 512 and LLM 8 x 512. The baseline takes
 one utterance after another through the same encoder and `generate` of transformers. Random weights never stop, so the
@@ -35,6 +35,7 @@ from osum.model.configs import SpeechLlmConfig
 from osum.model.precision import halve
 from osum.model.speech_llm import SpeechLLM
 from osum.rng import rng_for
+from osum.text.configs import TemplateConfig
 from osum.text.template import SulmTemplate
 from osum.types import Example
 
@@ -55,7 +56,11 @@ def main() -> None:
     args = _arguments()
     torch.set_num_threads(args.threads)
     cfg = DecodingConfig(precision=args.precision, batch_size=args.batch_size)
-    sides = {"baseline": _Baseline(_build(args), args), "ours": _Ours(_build(args), cfg, args.vocab)}
+    template = TemplateConfig(speech_first=args.speech_first)
+    sides = {
+        "baseline": _Baseline(_build(args), args, template),
+        "ours": _Ours(_build(args), cfg, args.vocab, template),
+    }
     draws = {name: {"mix": _mix, "all_tasks": _all_tasks}[name] for name in args.workload}
     counts = {"mix": args.utterances, "all_tasks": max(1, args.utterances // len(TASK_SHARES))}
     found = {}
@@ -71,6 +76,7 @@ def main() -> None:
         vocab=args.vocab,
         size=args.size,
         precision=args.precision,
+        speech_first=args.speech_first,
         batch_size=args.batch_size,
         rounds=args.rounds,
         quick=args.quick,
@@ -88,6 +94,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--utterances", type=int, default=128, help="texts of a round")
     parser.add_argument("--sample", type=int, default=4, help="the baseline writes every n-th text, by length")
     parser.add_argument("--workload", choices=("mix", "all_tasks"), nargs="+", default=["all_tasks", "mix"])
+    parser.add_argument("--speech_first", action="store_true", help="speech before the prompt, on both sides")
     parser.add_argument("--batch_size", type=int, default=64, help="texts that ours writes together")
     args = parser.parse_args()
     if args.quick:
@@ -108,7 +115,7 @@ def _mix(count: int, vocab_size: int, seed: int) -> list[Asked]:
 
 
 def _all_tasks(count: int, vocab_size: int, seed: int) -> list[Asked]:
-    """Every utterance in all eight tasks."""
+    """Every utterance in all eight tasks, each with its own prompt."""
     drawn = draw_corpus(count, vocab_size, MAX_TOKENS, 200 + seed)
     return [asked for spec in drawn for asked in _in_all_tasks(spec, vocab_size)]
 
@@ -116,7 +123,7 @@ def _all_tasks(count: int, vocab_size: int, seed: int) -> list[Asked]:
 def _in_all_tasks(spec: Spec, vocab_size: int) -> list[Asked]:
     rng, example, found = rng_for("all tasks", spec.key), spec.example(), []
     for task in TASK_SHARES:
-        prompt = " ".join(map(str, rng.integers(0, vocab_size - 1, len(spec.prompt_ids))))
+        prompt = " ".join(map(str, rng_for("prompt", task).integers(0, vocab_size - 1, 12)))
         num_tokens = min(MAX_TOKENS, num_target_tokens(rng, task, spec.duration_s))
         found.append(Asked(replace(example, task=task, prompt=prompt), num_tokens))
     return found
@@ -125,9 +132,10 @@ def _in_all_tasks(spec: Spec, vocab_size: int) -> list[Asked]:
 class _Ours:
     """Audio encoded once, texts in batches: what `osum.eval.decode` does with the utterances of shards."""
 
-    def __init__(self, model: SpeechLLM, cfg: DecodingConfig, vocab_size: int) -> None:
+    def __init__(self, model: SpeechLLM, cfg: DecodingConfig, vocab_size: int, template: TemplateConfig) -> None:
         # With an end token beyond the vocabulary, which the model can't write: texts have the lengths that were drawn.
-        self._speech_model = SpeechModel(model, IdTokenizer(vocab_size + 1), {}, precision=cfg.precision)
+        tokenizer = IdTokenizer(vocab_size + 1)
+        self._speech_model = SpeechModel(model, tokenizer, {}, precision=cfg.precision, template=template)
         self._cfg = cfg
 
     def write(self, asked: Sequence[Asked]) -> list[list[int]]:
@@ -152,8 +160,8 @@ class _Ours:
 class _Baseline:
     """One text after another: encoder, then `generate` of transformers."""
 
-    def __init__(self, model: SpeechLLM, args: argparse.Namespace) -> None:
-        self._model, self._template = model.eval(), SulmTemplate(IdTokenizer(args.vocab))
+    def __init__(self, model: SpeechLLM, args: argparse.Namespace, template: TemplateConfig) -> None:
+        self._model, self._template = model.eval(), SulmTemplate(IdTokenizer(args.vocab), cfg=template)
         self._model.llm.generation_config = GenerationConfig()  # no end token
         self._autocast = args.precision == "bfloat16"
         if self._autocast:
