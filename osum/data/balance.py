@@ -20,7 +20,7 @@ FINE_ROUNDS = 0.1
 """Share of the items, the cheapest, that are sorted by the binding budget: the last differences are small."""
 MAX_EXCHANGES = 60
 """Sweeps of exchanges between packs over the budget and packs with room."""
-MAX_COMBINATIONS = 4_000_000
+MAX_COMBINATIONS = 500_000
 """Pairs of items that a sweep compares, which bounds its memory."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -45,6 +46,12 @@ def usable(lengths: Lengths, cfg: PlanConfig) -> Usable:
     }
     fits &= ~(over | short)[:, None]
     return Usable(fits, task_sets(fits), unfit, dropped)
+
+
+def none_usable(folder: Path, dropped: dict[str, np.ndarray]) -> ValueError:
+    """Return the error for a split of which nothing can be planned."""
+    counts = {reason: len(rows) for reason, rows in dropped.items()}
+    return ValueError(f"{folder}: no utterance can be used ({counts}); raise max_tokens, or check tasks and weights")
 
 
 def num_visits(weights: np.ndarray, key_hashes: np.ndarray, seed: int, epoch: int) -> np.ndarray:

@@ -48,7 +48,7 @@ class Shape:
 
     def window_of(self, step: int) -> int:
         """Return the window of a step."""
-        return ((step + 1) * self.num_windows - 1) // self.num_steps
+        return min(((step + 1) * self.num_windows - 1) // self.num_steps, self.num_windows - 1)
 
     def ranks_in(self, lane: int) -> int:
         """Return how many virtual ranks a lane has: those whose number is `lane` modulo the number of lanes."""

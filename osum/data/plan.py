@@ -19,10 +19,10 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from osum.data.cells import Cell, draw_items, pack_cell
-from osum.data.draws import num_visits, usable
+from osum.data.draws import none_usable, num_visits, usable
 from osum.data.examples import Item
 from osum.data.index import Index
-from osum.data.layout import Line, Part, Shape, draw_line, shape
+from osum.data.layout import Line, Shape, draw_line, shape
 from osum.data.lengths import Lengths, num_samples
 from osum.data.packing import complete, first_fit
 from osum.data.packs import Packs
@@ -39,7 +39,7 @@ class Planner:
         self.index, self.lengths, self.cfg, self.seed = index, lengths, cfg, seed
         self.survey: Survey = survey(index, lengths, cfg)
         if self.survey.num_items == 0:
-            raise _nothing(index, self.survey.dropped)
+            raise none_usable(index.folder, self.survey.dropped)
         self.shape: Shape = shape(self.survey, cfg)
 
     def epoch(self, number: int) -> EpochPlan:
@@ -93,15 +93,15 @@ class EpochPlan:
     def num_packs(self, step: int) -> int:
         """Packs of a step: G, or a multiple of it."""
         shape = self._planner.shape
-        window = 0 if shape.is_one_cell else shape.window_of(step)
-        if shape.is_one_cell or step + 1 < shape.first_step(window + 1):
+        window = shape.window_of(step)
+        if step + 1 < shape.first_step(window + 1):
             return self.virtual_ranks
         return self.virtual_ranks * (1 + -(-self._num_extra(window) // self.virtual_ranks))
 
     def pack(self, step: int, number: int) -> list[Item]:
         """Return one pack of a global batch, that of the virtual rank or an extra one; it may be empty."""
         shape = self._planner.shape
-        window = 0 if shape.is_one_cell else shape.window_of(step)
+        window = shape.window_of(step)
         if number < shape.virtual_ranks:
             slot, lane = divmod(number, shape.num_lanes)
             first = shape.first_step(window)
@@ -129,16 +129,10 @@ class EpochPlan:
         planner = self._planner
         return draw_line(planner.survey, planner.cfg, planner.shape, planner.seed, self.epoch)
 
-    def _parts(self, window: int, lane: int) -> list[Part]:
-        shape = self._planner.shape
-        if shape.is_one_cell:
-            return list(self._line.parts(0.0, 1.0))
-        return list(self._line.parts(shape.share_before(window, lane), shape.share_before(window, lane + 1)))
-
     def _plan_cell(self, window: int, lane: int) -> Cell:
         planner, shape = self._planner, self._planner.shape
         weights = corpus_weights(planner.index, planner.cfg)
-        parts = self._parts(window, lane)
+        parts = list(self._line.parts(shape.share_before(window, lane), shape.share_before(window, lane + 1)))
         items = draw_items(planner.lengths, planner.survey, planner.cfg, weights, parts, planner.seed, self.epoch)
         num_steps = None if shape.is_one_cell else shape.first_step(window + 1) - shape.first_step(window)
         key = f"{planner.seed}.{self.epoch}.{window}"
@@ -180,7 +174,7 @@ def plan_eval(index: Index, lengths: Lengths, cfg: PlanConfig, rows: Sequence[in
         fits = fits & chosen[:, None]
     found, tasks = np.nonzero(fits)
     if len(found) == 0:
-        raise _nothing(index, possible.dropped)
+        raise none_usable(index.folder, possible.dropped)
     zeros = np.zeros(len(found), dtype=np.int64)
     positions, samples = lengths.positions(found, tasks, zeros), num_samples(index.rows)[found]
     order = np.lexsort((found, tasks, -positions, -samples))
@@ -204,8 +198,3 @@ def _check_names(cfg: PlanConfig, index: Index, lengths: Lengths) -> None:
         unknown = sorted(set(getattr(cfg, name)) - set(known))
         if unknown:
             raise ValueError(f"plan.{name} names {unknown}, but there are only {sorted(known)}; correct the config")
-
-
-def _nothing(index: Index, dropped: dict[str, np.ndarray]) -> ValueError:
-    counts = {reason: len(rows) for reason, rows in dropped.items()}
-    return ValueError(f"{index.folder}: no utterance can be used ({counts}); raise max_tokens or check the tasks")

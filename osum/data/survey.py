@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from osum import log
-from osum.audio.frames import SAMPLE_RATE_HZ
+from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ
 from osum.data.balance import Budget, Sizes, deal_all
-from osum.data.draws import Draws, usable
+from osum.data.draws import Draws, none_usable, usable
 from osum.data.index import Index
 from osum.data.lengths import CHUNK_ROWS, Lengths, num_samples
 from osum.data.plan_config import PlanConfig
@@ -79,10 +79,15 @@ def survey(index: Index, lengths: Lengths, cfg: PlanConfig) -> Survey:
 
 
 def make(index: Index, lengths: Lengths, cfg: PlanConfig) -> Survey:
-    """Read every row twice: once for the task sets, whose frequencies give the task mix, once for sums."""
+    """Read every row twice: once for the task sets, whose frequencies give the task mix, once for sums.
+
+    ValueError when nothing fits the budgets.
+    """
     weights = corpus_weights(index, cfg)
     starts = _run_starts(lengths.rows)
     mix, unfit, dropped = _task_mix(lengths, cfg, weights)
+    if len(mix.patterns) == 0:
+        raise none_usable(index.folder, dropped)
     num_visits = max(1, int(np.ceil(weights.max(initial=0.0))))
     sums, variances = np.zeros((3, len(starts) - 1, num_visits)), np.zeros(2)
     num_items = 0.0
@@ -217,7 +222,7 @@ def _path(lengths: Lengths, cfg: PlanConfig) -> Path | None:
         name: value for name, value in asdict(cfg).items() if name not in ("virtual_ranks", "shuffle_block_shards")
     }
     content = json.dumps([VERSION, lengths.cache.name, asked], sort_keys=True).encode()
-    for array in (lengths.prefix_lens, lengths.num_prompts):
+    for array in (lengths.prefix_lens, lengths.num_prompts, lengths.num_speech(np.array([MAX_SAMPLES]))):
         content += array.tobytes()
     return lengths.cache.with_name(f"survey.{hashlib.blake2b(content, digest_size=12).hexdigest()}.npz")
 
