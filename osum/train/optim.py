@@ -72,6 +72,11 @@ HIDDEN_MATRIX = re.compile(r"(encoder|decoder|adaptor|llm).*(?<!embed_tokens)(?<
 """Names of the matrices between hidden states; embeddings and output layers are not among them."""
 
 
+def is_for_muon(name: str, parameter: nn.Parameter, cfg: OptimConfig) -> bool:
+    """Return whether Muon trains a parameter, if any does."""
+    return cfg.muon_lr is not None and parameter.ndim == 2 and HIDDEN_MATRIX.search(name) is not None
+
+
 def _parameter_groups(model: nn.Module, cfg: OptimConfig) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Split what is trained into groups for Muon and for AdamW, by learning rate and weight decay."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -84,7 +89,7 @@ def _parameter_groups(model: nn.Module, cfg: OptimConfig) -> tuple[list[dict[str
         pattern = next((p for p in cfg.lr_scales if re.search(p, name)), None)
         unused.discard(pattern or "")
         decay = cfg.weight_decay if parameter.ndim > 1 else 0.0
-        muon = cfg.muon_lr is not None and parameter.ndim == 2 and HIDDEN_MATRIX.search(name) is not None
+        muon = is_for_muon(name, parameter, cfg)
         groups.setdefault((muon, cfg.lr_scales.get(pattern or "", 1.0), decay), []).append(parameter)
     if unused:
         near = difflib.get_close_matches(next(iter(unused)), [name for name, _ in trained], n=5, cutoff=0.3)

@@ -63,7 +63,7 @@ class Replica:
         # The hooks of the one before go with it, and it is part of a cycle.
         self._ddp = None
         gc.collect()
-        self._ddp = DistributedDataParallel(self.model)
+        self._ddp = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
 
     def run(self, *args: Any, exchanging: bool) -> Any:
         """Run the model forward; the backward pass exchanges gradients only if asked to (the last micro-batch)."""

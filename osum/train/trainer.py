@@ -16,7 +16,7 @@ from osum.model.losses import Loss
 from osum.model.precision import autocast
 from osum.rng import rng_for
 from osum.text.template import IGNORED
-from osum.train import checkpoint, compute, parallel, preemption, window
+from osum.train import checkpoint, compute, memory, parallel, preemption, window
 from osum.train.configs import TrainConfig
 from osum.train.meters import MEASURED, Meter, MetricsFile, joined
 from osum.train.optim import Optimizer, lr_share
@@ -106,10 +106,12 @@ class Trainer:
         self.model.train()
         total_weight, num_units = self._global_counts(step.batches)
         for micro, batch in enumerate(step.batches):
-            loss = self._forward(batch, step, micro)
-            # The exchange averages over ranks, but the counts are global already: hence the factor.
-            scaled = (loss.weighted_nll / total_weight + self.cfg.ctc_weight * loss.ctc / num_units) * self.world.size
-            scaled.backward()
+            with memory.naming(batch):
+                loss = self._forward(batch, step, micro)
+                total = loss.weighted_nll / total_weight + self.cfg.ctc_weight * loss.ctc / num_units
+                # The exchange averages over ranks, but the counts are global already: hence the factor.
+                scaled = total * self.world.size
+                scaled.backward()
             meter.add(batch, loss)
             if not torch.isfinite(scaled):
                 bad = [k for k, v in zip(batch.keys, loss.nll.isfinite().tolist(), strict=True) if not v] or batch.keys
