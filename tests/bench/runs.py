@@ -85,7 +85,7 @@ class Run:
         """Return by name all that two runs of the same must have in common to the bit."""
         files = {str(p.relative_to(self.out_dir)): p for p in sorted(self.out_dir.rglob("*")) if p.is_file()}
         read = {".safetensors": _tensors, ".jsonl": _lines, ".json": Path.read_bytes, ".yaml": Path.read_bytes}
-        unlike = {"config.yaml"}  # it names the folder
+        unlike = {"config.yaml", "versions.json"}  # they name the folder and the commit
         return {name: name in unlike or read.get(p.suffix, Path.exists)(p) for name, p in files.items()}
 
 
