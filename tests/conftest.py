@@ -13,6 +13,16 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCAL_ADDRESSES = frozenset({"127.0.0.1", "::1", "localhost", "0.0.0.0"})
 
 
+def pytest_addoption(parser):
+    parser.addoption("--mutations", type=int, default=320, help="mutations of tars, indexes, lists and audio to try")
+
+
+@pytest.fixture(scope="session")
+def num_mutations(request) -> int:
+    """How many damaged files the tests of damage try."""
+    return request.config.getoption("--mutations")
+
+
 @pytest.fixture(scope="session")
 def repo_root() -> Path:
     """The checkout under test."""

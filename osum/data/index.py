@@ -12,6 +12,7 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ class Index:
         """Read what is known of a row. ValueError naming shard and key if it is damaged."""
         try:
             utterance = Utterance.from_json(self._about(row))
-        except (ValueError, TypeError, AttributeError) as err:
+        except (ValueError, TypeError, AttributeError, RecursionError) as err:
             raise ValueError(f"{self._place(row)}: damaged JSON ({err}); make shard and index again") from err
         if (utterance.key, utterance.num_samples) != (self.key(row), int(self.rows[row]["num_samples"])):
             raise ValueError(
@@ -154,7 +155,7 @@ class Index:
         try:
             about = self._about(row)
             return Clip.from_json(about[CLIP_FIELD]) if CLIP_FIELD in about else WHOLE
-        except (ValueError, TypeError) as err:
+        except (ValueError, TypeError, RecursionError) as err:
             raise ValueError(f"{self._place(row)}: damaged JSON ({err}); make the index again") from err
 
     def _about(self, row: int) -> dict[str, Any]:
@@ -210,7 +211,7 @@ def _header(path: Path) -> Header:
         names = (header.shards, header.tasks, header.corpora, header.languages)
         if not all(isinstance(of, list) and all(isinstance(name, str) for name in of) for of in names):
             raise TypeError("names are no text")
-    except (ValueError, TypeError, AttributeError) as err:
+    except (ValueError, TypeError, AttributeError, RecursionError) as err:
         raise ValueError(f"{path}: not the header of an index ({err}); run the shard stage again") from err
     return header
 
@@ -218,5 +219,5 @@ def _header(path: Path) -> Header:
 def _map(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as err:
+    except (ValueError, EOFError, TypeError, SyntaxError, TokenError) as err:  # what numpy raises for a damaged header
         raise ValueError(f"{path}: not a whole array file ({err}); run the shard stage again") from err

@@ -48,7 +48,7 @@ def index_split(
 ) -> Drops:
     """Write the index of a split to `folder`. Return what was used and dropped.
 
-    OSError or ValueError naming a list, or a tar, that can't be read at all. The output does not depend on `num_procs`.
+    ValueError naming a list, or a tar, that can't be read at all. The output does not depend on `num_procs`.
     """
     folder.mkdir(parents=True)
     split = _Split()

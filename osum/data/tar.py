@@ -62,6 +62,8 @@ def members(tar: BufferedReader, size: int) -> Iterator[Member | Damage]:
             extension, end = _Extension(), data + member.size
             if info.type != tarfile.DIRTYPE:
                 yield member
+            if end <= size < _padded(end):  # not even the filling of the last block is whole
+                yield Damage(end, size)
             position = _padded(end) if end <= size else _next_header(tar, data, size)
 
 

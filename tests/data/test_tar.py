@@ -42,6 +42,10 @@ def test_damage_is_named_and_passed_over():
     ]
 
 
+def test_a_cut_in_the_filling_of_the_last_block_is_seen():
+    assert walk(make(["u0", "u1"])[:3_070]) == [Member("u0", 512, 700), Member("u1", 2048, 700), Damage(2748, 3_070)]
+
+
 def test_every_byte_of_junk_is_damage():
     assert walk(b"junk" * 500) == [Damage(0, 2000)]
     assert walk(b"") == [] and walk(bytes(10_240)) == []

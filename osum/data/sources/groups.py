@@ -127,7 +127,6 @@ def _has_end(path: str, storage: Storage) -> bool:
 def _hostile(key: str, suffix: str) -> str | None:
     try:
         check_key(key)
-        key.encode()
     except ValueError:
         return "the name of a member can't be a key (empty, absolute, '..' or control)"
     return None if suffix else "the name of a member has no suffix"

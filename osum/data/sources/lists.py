@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from osum.data.sources.entries import Part
-from osum.data.storage import is_remote
+from osum.data.storage import Storage, is_remote
 
 MAX_LINE_BYTES = 2**24
 """A longer line is read as several, none of which can be parsed."""
@@ -31,13 +31,15 @@ def tar_parts(path: Path) -> Iterator[Part]:
     return parts(path, lines_per_part=1)
 
 
-def tar_path(part: Part, root: str | None) -> str:
-    """Return the path or address of the tar that a piece of a list names. ValueError if it is not legible."""
+def tar_path(part: Part, storage: Storage, root: str | None) -> str:
+    """Return the path or address of the tar that a piece of a list names. ValueError if it can't be opened."""
     ((number, line),) = part.lines
     try:
-        return resolve(line.decode("utf-8").strip(), root)
-    except (UnicodeDecodeError, ValueError) as err:
-        raise ValueError(f"{part.path}:{number}: not a path ({err}); correct the list") from err
+        path = resolve(line.decode("utf-8").strip(), root)
+        storage.size(path)
+    except (OSError, ValueError) as err:
+        raise ValueError(f"{part.path}:{number}: this tar can't be opened ({err}); correct the list") from err
+    return path
 
 
 def resolve(path: str, root: str | None) -> str:
@@ -54,11 +56,18 @@ def resolve(path: str, root: str | None) -> str:
 def objects(part: Part) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """Yield (`file:line`, JSON object) of each line, None where it is not one in UTF-8."""
     for number, line in part.lines:
-        try:
-            value = json.loads(line.decode("utf-8"))
-        except (ValueError, RecursionError):
-            value = None
-        yield f"{part.path}:{number}", value if isinstance(value, dict) else None
+        yield f"{part.path}:{number}", json_object(line)
+
+
+def json_object(content: bytes) -> dict[str, Any] | None:
+    """Return a JSON object, None if it is not one in UTF-8."""
+    try:
+        value = json.loads(content.decode("utf-8"))
+        if b"\\u" in content:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails for halves of surrogate pairs
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -6,7 +6,6 @@ noted. It also left out the tar's end blocks, which nothing here needs.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +33,9 @@ NO_TEXT = ("<none>", "none_in_extract_")
 def read(part: Part, storage: Storage, root: str | None) -> Iterator[Entry]:
     """Read a tar of `KEY.txt .wav .task .lang .speaker .emotion .gender .duration .extra`.
 
-    OSError or ValueError if it is missing or no tar.
+    ValueError if it is missing or no tar.
     """
-    for group in usable_groups(lists.tar_path(part, root), storage, end_mark=False):
+    for group in usable_groups(lists.tar_path(part, storage, root), storage, end_mark=False):
         if isinstance(group, Lost):
             yield group
             continue
@@ -107,8 +106,7 @@ def _fields(group: Group, storage: Storage) -> tuple[dict[str, Any], tuple[str, 
             notes.append(f"field {name} cut short by the original's writer, taken as unknown")
     extra = group.bytes_of("extra", storage)
     if extra is not None:
-        try:
-            fields["extra"] = json.loads(extra)
-        except (ValueError, RecursionError):
-            notes.append("field extra is not JSON, taken as unknown")
+        fields["extra"] = lists.json_object(extra)
+        if fields["extra"] is None:
+            notes.append("field extra is not a JSON object, taken as unknown")
     return fields, tuple(notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from osum.data.cuts import Unusable
@@ -14,8 +13,8 @@ from osum.types import Utterance
 
 
 def read(part: Part, storage: Storage, root: str | None) -> Iterator[Entry]:
-    """Read a tar of `KEY.flac`, `KEY.txt` and `KEY.json`. OSError or ValueError if it is missing or no tar."""
-    for group in usable_groups(lists.tar_path(part, root), storage):
+    """Read a tar of `KEY.flac`, `KEY.txt` and `KEY.json`. ValueError if it is missing or no tar."""
+    for group in usable_groups(lists.tar_path(part, storage, root), storage):
         if isinstance(group, Lost):
             yield group
             continue
@@ -30,8 +29,8 @@ def _utterance(group: Group, storage: Storage) -> Utterance:
     if content is None:
         raise Unusable("no member .json; is the format of this source wenet_shard?")
     try:
-        utterance = Utterance.from_json(json.loads(content))
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        utterance = Utterance.from_json(lists.json_object(content) or {})
+    except (ValueError, TypeError, AttributeError):
         raise Unusable("member .json is not one of ours") from None
     if utterance.key != group.key:
         raise Unusable("member .json is that of another utterance")

@@ -16,8 +16,8 @@ from osum.data.storage import Storage
 
 
 def read_shard(part: Part, storage: Storage, root: str | None) -> Iterator[Entry]:
-    """Read a tar of `KEY.txt` and `KEY.wav`. OSError or ValueError if it is missing or no tar."""
-    for group in usable_groups(lists.tar_path(part, root), storage):
+    """Read a tar of `KEY.txt` and `KEY.wav`. ValueError if it is missing or no tar."""
+    for group in usable_groups(lists.tar_path(part, storage, root), storage):
         if isinstance(group, Lost):
             yield group
             continue
