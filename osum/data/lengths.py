@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,7 +55,7 @@ class Lengths:
 
     def part(self, parts: Sequence[tuple[int, int]]) -> Lengths:
         """Return those of some ranges (first row, row after the last), one after the other, read into memory."""
-        rows, target_lens = (np.concatenate([of[a:b] for a, b in parts]) for of in (self.rows, self.target_lens))
+        rows, target_lens = (_read(of, parts) for of in (self.rows, self.target_lens))
         return replace(self, rows=rows, target_lens=target_lens)
 
     def chunks(self) -> Iterator[tuple[int, Lengths]]:
@@ -65,6 +66,14 @@ class Lengths:
     def longest_prefix(self) -> np.ndarray:
         """(K, G) int32: positions of the longest prefix, whichever prompt is drawn."""
         return self.prefix_lens.max(axis=2)
+
+
+def _read(array: np.ndarray, parts: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Copy ranges of an array; what the kernel mapped of its file for that, and around it, stays resident no longer."""
+    found = np.concatenate([array[a:b] for a, b in parts])
+    if isinstance(array.base, mmap.mmap) and not array.flags.writeable:
+        array.base.madvise(mmap.MADV_DONTNEED)
+    return found
 
 
 def num_samples(rows: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from simulated import open_corpus
+from simulated import ROWS_PER_SHARD, open_corpus
 from whole_epoch import plan_whole
 
 from osum.audio.frames import SAMPLE_RATE_HZ
@@ -138,11 +138,15 @@ class _Found:
         assert not self.seen[packs.rows].any(), "no row twice"
         self.seen[packs.rows] = True
         self.num_extra += cell.num_extra
-        shards = np.unique(self.planner.index.rows["shard"][packs.rows])
+        rows = packs.rows.astype(np.int64)
+        shards, which = np.unique(rows // ROWS_PER_SHARD, return_inverse=True)
         self.shards_open = max(self.shards_open, len(shards))
         self.readers[shards] += shape.ranks_in(lane)
-        tokens = lengths.positions(packs.rows, packs.tasks, packs.prompts)
-        samples = num_samples(lengths.rows[packs.rows])
+        # Read as the plan reads, so that the memory is the plan's.
+        part = lengths.part([(s * ROWS_PER_SHARD, (s + 1) * ROWS_PER_SHARD) for s in shards.tolist()])
+        local = which * ROWS_PER_SHARD + rows % ROWS_PER_SHARD
+        tokens = part.positions(local, packs.tasks, packs.prompts)
+        samples = num_samples(part.rows)[local]
         steps = slice(shape.first_step(window), shape.first_step(window + 1))
         for measure, taken in enumerate((tokens, samples, survey.costs(tokens, samples, self.planner.cfg))):
             before = np.concatenate([[0], np.cumsum(taken)])[np.append(0, packs.ends)]

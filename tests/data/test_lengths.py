@@ -52,3 +52,14 @@ def test_a_folder_that_can_not_be_written_costs_only_time(index, task_objects, p
     (tmp_path / "file").write_text("")
     table = lengths.build(index, task_objects, prompts, SulmTemplate(tokenizer), tmp_path / "file/cache")
     assert table.target_lens.shape == (20, 3)
+
+
+def test_parts_are_read_from_mapped_files_as_from_memory(index, task_objects, prompts, tokenizer, tmp_path):
+    template = SulmTemplate(tokenizer)
+    made = lengths.build(index, task_objects, prompts, template, tmp_path)
+    mapped = lengths.build(index, task_objects, prompts, template, tmp_path)
+    assert isinstance(mapped.target_lens, np.memmap) and isinstance(mapped.rows, np.memmap)
+    for _ in range(2):
+        part = mapped.part([(3, 5), (11, 20)])
+        assert part.target_lens.tolist() == made.target_lens[[3, 4, *range(11, 20)]].tolist()
+        assert part.rows.tolist() == index.rows[[3, 4, *range(11, 20)]].tolist()
