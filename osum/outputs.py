@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DONE_MARK = ".done.json"
 STARTED_MARK = ".started.json"
-NOT_CONTENT = frozenset({"out_dir", "overwrite", "num_workers", "num_procs"})
+NOT_CONTENT = frozenset({"out_dir", "overwrite", "num_workers", "num_procs", "num_parts", "part"})
 """Config fields that say where or how fast, not what: they never make an output stale."""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers of a write for which there is no room; Python leaves the file out of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from osum import config, dist, log, outputs
 from osum.data.drops import Drops
 from osum.data.index import Index
-from osum.eval import hypotheses
+from osum.eval import hypotheses, parts
 from osum.eval.configs import DecodingConfig
 from osum.eval.hypotheses import HypothesisSet
 
@@ -47,6 +48,10 @@ class DecodeConfig(DecodingConfig):
     """Of the swap."""
     max_defect_rate: float = 0.01
     """Share of unreadable utterances that stops the stage."""
+    num_parts: int = 1
+    """Parts to decode side by side, each by its own process; their number changes no text."""
+    part: int | None = None
+    """Decode this part alone, from 1 to `num_parts`, to a folder beside `out_dir`; null puts all parts together."""
     overwrite: bool = False
     """Decode again although the folder is up to date."""
 
@@ -55,14 +60,41 @@ class DecodeConfig(DecodingConfig):
         super().__post_init__()
         if self.average < 1:
             raise ValueError(f"average is {self.average}; it must be at least 1")
+        if self.num_parts < 1:
+            raise ValueError(f"num_parts is {self.num_parts}; it must be at least 1")
+        if self.part is not None and not 1 <= self.part <= self.num_parts:
+            raise ValueError(f"part is {self.part}; it must lie between 1 and num_parts, {self.num_parts}")
+
+    @property
+    def inputs(self) -> list[Path]:
+        """Return the folders that the hypotheses are made from."""
+        return [self.model_dir, self.shards_dir]
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the options and decode; does nothing if the folder is up to date."""
     cfg = config.load(DecodeConfig, argv)
-    with outputs.output_dir(cfg.out_dir, cfg, [cfg.model_dir, cfg.shards_dir], cfg.overwrite) as out:
+    if cfg.part is not None and cfg.num_parts > 1:
+        if outputs.up_to_date(cfg.out_dir, cfg, cfg.inputs, cfg.overwrite):
+            return  # put together already
+        folder, make = parts.folder_of(cfg.out_dir, cfg.part, cfg.num_parts), run
+    else:
+        folder, make = cfg.out_dir, run if cfg.num_parts == 1 else join
+    with outputs.output_dir(folder, cfg, cfg.inputs, cfg.overwrite) as out:
         if out is not None:
-            run(cfg, out)
+            make(cfg, out)
+    if make is join:
+        shutil.rmtree(parts.parts_dir(cfg.out_dir), ignore_errors=True)
+
+
+def join(cfg: DecodeConfig, out: Path) -> None:
+    """Put all parts together in `out`. ValueError naming one that is missing."""
+    folders = [parts.folder_of(cfg.out_dir, part, cfg.num_parts) for part in range(1, cfg.num_parts + 1)]
+    for part, folder in enumerate(folders, start=1):
+        if not outputs.up_to_date(folder, cfg, cfg.inputs):
+            raise ValueError(f"{folder}: not decoded yet; run this with --part {part} --num_parts {cfg.num_parts}")
+    drops = parts.join(folders, cfg.shards_dir, out)
+    drops.settle(out, cfg.out_dir, cfg.max_defect_rate)
 
 
 def run(cfg: DecodeConfig, out: Path) -> None:
@@ -83,7 +115,10 @@ def run(cfg: DecodeConfig, out: Path) -> None:
         decoder, drops = Decoder(speech_model, cfg), Drops()
         for test_set in cfg.test_sets:
             decode_test_set(cfg, out, decoder, test_set, names, drops)
-    drops.settle(out, cfg.out_dir, cfg.max_defect_rate)
+    if cfg.num_parts > 1:
+        drops.save(out / "drops.json")  # whether they are too many is asked of all parts together
+    else:
+        drops.settle(out, cfg.out_dir, cfg.max_defect_rate)
 
 
 def decode_test_set(
@@ -92,6 +127,8 @@ def decode_test_set(
     """Decode all tasks of one test set together, and write a file for each task and kind of audio."""
     index = Index.open(cfg.shards_dir / test_set)
     asked = requests_of(cfg, index, test_set, names)
+    if cfg.part is not None:
+        asked = parts.share(index, asked, cfg.part, cfg.num_parts)
     found = iter(decoder.decode(index, [request for of_file in asked.values() for request in of_file], drops))
     for (task, is_swapped), requests in asked.items():
         written = tuple(h for h in islice(found, len(requests)) if h is not None)

@@ -115,6 +115,14 @@ class Drops:
         notes = {name: {"count": len(ids), "ids": list(ids)} for name, ids in sorted(self.notes.items())}
         return {"read": self.read, "used": self.used, "dropped": dropped} | ({"notes": notes} if notes else {})
 
+    @classmethod
+    def load(cls, path: Path) -> Drops:
+        """Read what `save` wrote."""
+        obj = json.loads(path.read_text(encoding="utf-8"))
+        reasons = {name: Reason(entry["defect"], entry["ids"]) for name, entry in obj["dropped"].items()}
+        notes = {remark: entry["ids"] for remark, entry in obj.get("notes", {}).items()}
+        return cls(obj["read"], obj["used"], reasons, notes)
+
     def save(self, path: Path) -> None:
         """Write the ledger as JSON, whole or not at all."""
         assert self.read == self.used + self.num_dropped, (self.read, self.used, self.num_dropped)

@@ -78,3 +78,12 @@ def test_notes_are_kept_beside_what_is_used():
     drops.merge(other)
     drops.check(max_defect_rate=0.0)
     assert drops.to_json()["notes"] == {"repeated": {"count": 2, "ids": ["a", "b"]}}
+
+
+def test_a_saved_ledger_can_be_read_again(tmp_path: Path) -> None:
+    drops = Drops(read=3, used=1)
+    drops.add("too_long", "a")
+    drops.add("unreadable", "b", defect=True)
+    drops.note("repeated", "c")
+    drops.save(tmp_path / "drops.json")
+    assert Drops.load(tmp_path / "drops.json") == drops
