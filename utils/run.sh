@@ -27,7 +27,6 @@ run_once() {
   local log=$1 status=0 started=$SECONDS
   shift
   mkdir -p -- "$(dirname -- "$log")"
-  rm -f -- "${log%.log}.job" # a job of slurm.sh that this run takes the place of
   printf '# %s host=%s folder=%s command=%s\n' "$(date '+%F %T')" "$(hostname)" "$PWD" "${*@Q}" >>"$log"
   "$@" 2>&1 | tee -i -a -- "$log" || status=$?
 
@@ -36,6 +35,9 @@ run_once() {
   printf '# %s status=%d wall_s=%d\n' "$(date '+%F %T')" "$status" $((SECONDS - started)) >>"$log"
   return "$status"
 }
+
+# A job of slurm.sh that this run takes the place of.
+job_file=${1//.%a/} && rm -f -- "${job_file%.log}.job"
 
 # Progress bars are for someone who watches; stages log what has to stay.
 [ -t 1 ] || export TQDM_DISABLE=1

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Waits for a job of slurm.sh:  utils/slurm_wait.sh JOB LOG...
-# Ends with 0 if it has ended well; else prints the states of its elements that have not, and ends with the status that
-# the logs tell, or 1.
+# Waits for a job of slurm.sh:  utils/slurm_wait.sh JOB LOG
+# Ends with 0 if it has ended well; else prints its state, or those of its elements that have not, and ends with the
+# status that its log tells, or 1.
 set -euo pipefail
 
-[ $# -ge 2 ] || { echo "usage: ${0##*/} JOB LOG..." >&2 && exit 2; }
-job=$1 && shift
+[ $# -eq 2 ] || { echo "usage: ${0##*/} JOB LOG" >&2 && exit 2; }
+# shellcheck source=stage.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/stage.sh"
+job=$1
 over='COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|OUT_OF_MEMORY|BOOT_FAIL|DEADLINE|PREEMPTED'
 
 # states: one line for the job, or for each element of an array; nothing when Slurm does not know it any more.
@@ -33,7 +35,9 @@ while [ -n "$found" ] && grep -qvxE "$over" <<<"$found"; do
   found=$(states)
 done
 bad=$(grep -vx COMPLETED <<<"${found:-unknown to Slurm}" | sort -u | tr '\n' ' ' || true)
-status=$(last_status "$@" 2>/dev/null || true)
+mapfile -t logs < <(logs_of "$2")
+status=''
+if [ -f "${logs[0]:-}" ]; then status=$(last_status "${logs[@]}"); fi
 # Slurm forgets jobs after a while; their logs don't.
 if [ -z "$bad" ] || [ "$found$status" = 0 ]; then exit 0; fi # no state, but a good end
 printf '%s\n' "${bad% }"

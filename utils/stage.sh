@@ -19,13 +19,37 @@ last_error() {
 # stage_name LOG: what a stage is called after its log.
 stage_name() { basename -- "${1//.%a/}" .log; }
 
+# logs_of LOG: the log, or those of the elements of an array if it has %a in its name, one a line.
+logs_of() {
+  local element=1
+  if [[ $1 != *%a* ]]; then printf '%s\n' "$1" && return; fi
+  while [ -f "${1//%a/$element}" ]; do
+    printf '%s\n' "${1//%a/$element}"
+    element=$((element + 1))
+  done
+}
+
+# bad_element LOG OFFSET: the log of the first element of an array that has not ended well, and the offset of its last
+# run; LOG and OFFSET themselves without an array.
+bad_element() {
+  local log
+  while read -r log; do
+    if [[ $1 == *%a* ]] && [[ $(grep '^# .* status=' "$log" | tail -n 1) != *' status=0 '* ]]; then
+      printf '%d %s\n' "$(grep -abE '^# .* command=' "$log" | tail -n 1 | cut -d: -f1)" "$log" && return
+    fi
+  done < <(logs_of "$1")
+  printf '%d %s\n' "$2" "$1"
+}
+
 # end_with_failure NUMBER LOG OFFSET STATUS [STATE]: says which stage failed, why, and what to read; ends the script.
 end_with_failure() {
-  local me message=''
+  local me log offset message=''
   me=$(basename -- "$0")
-  [ ! -f "$2" ] || message=$(last_error "$2" "$3")
-  printf '%s: stage %d (%s) failed with status %d%s: %s\n' "$me" "$1" "$(stage_name "$2")" "$4" "${5:+, $5}" "$message" >&2
-  [ ! -f "$2" ] || printf '%s: the whole log is %s\n' "$me" "$(realpath -m -- "$2")" >&2
+  read -r offset log < <(bad_element "$2" "$3")
+  [ ! -f "$log" ] || message=$(last_error "$log" "$offset")
+  printf '%s: stage %d (%s) failed with status %d%s: %s\n' \
+    "$me" "$1" "$(stage_name "$2")" "$4" "${5:+, $5}" "$message" >&2
+  [ ! -f "$log" ] || printf '%s: the whole log is %s\n' "$me" "$(realpath -m -- "$log")" >&2
   exit "$4"
 }
 
@@ -44,7 +68,7 @@ run_stage() {
   [ "${dry_run:-}" != true ] || launch+=(--dry-run)
 
   printf '\n=== stage %d %s: %s\n' "$number" "$name" "$title"
-  printf '    alone: (cd %q && . ./path.sh && %s)\n' "$PWD" "$(printf '%q ' "$@" | sed 's/ $//')"
+  printf '    alone: (cd %q && . ./path.sh && %s)\n' "$PWD" "$(printf '%q ' "${@//%a/1}" | sed 's/ $//')"
   printf '    log:   %s\n' "$(realpath -m -- "$log")"
   if [ -f "$log" ]; then offset=$(wc -c <"$log"); fi
   "${launch[@]}" "$log" "$@" || status=$?

@@ -9,7 +9,7 @@ recipe=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 . "$recipe/../../utils/stage.sh"
 
 stage=0 stop_stage=6 conf=mini exp='' raw_dir='' whisper='' llm='' data_dir='' exp_dir='' nj='' nproc=''
-launcher=local slurm_conf=conf/slurm.conf dry_run='' no_wait=''
+launcher=local slurm_conf=conf/slurm.conf dry_run='' no_wait='' decode_parts=1
 
 usage="Usage: bash egs/osum/run.sh [--name value ...]
 
@@ -25,6 +25,7 @@ usage="Usage: bash egs/osum/run.sh [--name value ...]
   --nj N              parallel jobs of the data stages (default: the CPU cores)
   --nproc N           training processes on a machine (default: one per GPU, without a GPU 2; with slurm, what
                       its file says)
+  --decode-parts N    cut stage 5 into N parts; with slurm they run side by side, as an array (default $decode_parts)
   --launcher NAME     what cmd.sh runs the stages with: local, here, or slurm, which queues all of them at once, each
                       behind the one before (default $launcher)
   --slurm-conf FILE   partition, time, machines, GPUs, ... of the jobs (default $slurm_conf)
@@ -46,6 +47,7 @@ ranks=(${nproc:+--tasks "$nproc"})
 nproc=${nproc:-$((gpus > 0 ? gpus : 2))}
 require_number nj "$nj" 1
 require_number nproc "$nproc" 1
+require_number decode-parts "$decode_parts" 1
 [[ $launcher =~ ^(local|slurm)$ ]] || die "option --launcher is '$launcher'; it must be local or slurm"
 for option in raw-dir whisper llm; do # folders to read, of which some may be left out
   declare -n folder=${option/-/_}
@@ -94,9 +96,15 @@ run_stage 4 "shards, Whisper's encoder -> speech language model" "${train_cmd[@]
   --tokenizer_dir "$data/cuts/tokenizer" "${encoder[@]}" --out_dir "$exp/sulm" --num_procs "$nproc" \
   ${llm:+--model.llm.path "$llm"}
 
-run_stage 5 "test shards -> hypotheses" "${decode_cmd[@]}" "$log/decode.log" \
-  python -m osum.bin.decode --config "$conf_dir/decode.yaml" --shards_dir "$data/shards" \
-  --model_dir "$exp/sulm" --out_dir "$exp/decode"
+decode=(python -m osum.bin.decode --config "$conf_dir/decode.yaml" --shards_dir "$data/shards"
+  --model_dir "$exp/sulm" --out_dir "$exp/decode")
+if [ "$decode_parts" -eq 1 ]; then
+  run_stage 5 "test shards -> hypotheses" "${decode_cmd[@]}" "$log/decode.log" "${decode[@]}"
+else
+  run_stage 5 "test shards -> hypotheses, in $decode_parts parts" "${decode_cmd[@]}" --array "$decode_parts" \
+    "$log/decode_part.%a.log" "${decode[@]}" --num_parts "$decode_parts" --part %a
+  run_stage 5 "parts -> hypotheses" "${cpu_cmd[@]}" "$log/decode.log" "${decode[@]}" --num_parts "$decode_parts"
+fi
 
 run_stage 6 "hypotheses -> scores and report" "${cpu_cmd[@]}" "$log/score.log" \
   python -m osum.bin.score --config "$conf_dir/score.yaml" --exp_dir "$exp"

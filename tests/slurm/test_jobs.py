@@ -7,6 +7,17 @@ import pytest
 
 from tests.slurm.cluster import FREEZER, wait_until
 
+ARRAY = """
+set -euo pipefail
+. '{utils}/parse_options.sh'
+. '{utils}/stage.sh'
+stage=5 stop_stage=5
+part='echo error: in %a; exit $((%a == 2 ? 4 : 0))'
+run_stage 5 'in parts' '{utils}/{launcher}' --array 3 log/part.%a.log bash -c "$part"
+run_stage 5 'together' '{utils}/{launcher}' log/all.log true
+wait_for_stages
+"""
+
 STAGES = """
 set -euo pipefail
 . '{utils}/parse_options.sh'
@@ -172,8 +183,8 @@ def sleepers():
 
 def test_the_elements_of_an_array_have_their_numbers_and_logs(cluster, submit, repo_root, folder):
     job = submit("--array", "3", "part.%a.log", "bash", "-c", "echo part %a; [ %a != 2 ]")
+    waited = cluster.run(repo_root / "utils/slurm_wait.sh", job, folder / "part.%a.log")
     logs = [folder / f"part.{n}.log" for n in (1, 2, 3)]
-    waited = cluster.run(repo_root / "utils/slurm_wait.sh", job, *logs)
     assert (waited.returncode, waited.stdout) == (1, "FAILED\n"), waited.stderr
     assert [f"part {n}\n" in log.read_text() for n, log in enumerate(logs, start=1)] == [True] * 3
     assert [re.search(r"status=(\d)", log.read_text())[1] for log in logs] == ["0", "1", "0"]
@@ -185,3 +196,18 @@ def test_waiting_ends_with_what_the_log_tells_once_slurm_has_forgotten_the_job(c
     (folder / "x.log").write_text("# status=0 wall_s=1\n# host=a command='b'\n")
     waited = cluster.run(repo_root / "utils/slurm_wait.sh", "999999", folder / "x.log")
     assert (waited.returncode, waited.stdout) == (1, "unknown to Slurm\n")
+
+
+@pytest.mark.parametrize("launcher", ["run.sh", "slurm.sh"])
+def test_the_part_of_a_stage_that_failed_is_named(cluster, repo_root, folder, launcher):
+    (folder / "stages.sh").write_text(ARRAY.format(utils=repo_root / "utils", launcher=launcher))
+    (folder / "log").mkdir()
+    (folder / "log/part.2.log").write_text("# host=a command='b'\nerror: of an earlier run\n# x status=1 wall_s=0\n")
+    done = cluster.run("bash", folder / "stages.sh", cwd=folder)
+    job = f", job {(folder / 'log/part.job').read_text().strip()} FAILED" if launcher == "slurm.sh" else ""
+    assert done.returncode == 4
+    assert "&& bash -c echo\\ error:\\ in\\ 1" in done.stdout, "the first part can be pasted"
+    assert done.stderr.strip().splitlines() == [
+        f"stages.sh: stage 5 (part) failed with status 4{job}: error: in 2",
+        f"stages.sh: the whole log is {folder}/log/part.2.log",
+    ]

@@ -15,7 +15,7 @@ nodes = 2
 tasks = 1
 signal_s = 60
 """
-STAGES = ("prepare", "annotate", "shard", "train_whisper", "train_sulm", "decode", "score")
+STAGES = ("prepare", "annotate", "shard", "train_whisper", "train_sulm", "decode_part", "decode", "score")
 TIMES = {"wall_s", "eta_s", "audio_s_per_s"}
 
 
@@ -26,7 +26,7 @@ def recipe(cluster, repo_root, tmp_path_factory):
     folder.mkdir()
     (folder / "slurm.conf").write_text(SLURM_CONF)
     options = {"conf": "smoke", "launcher": "slurm", "slurm-conf": folder / "slurm.conf", "nj": 2}
-    options |= {"data-dir": folder / "data", "exp-dir": folder / "exp"}
+    options |= {"decode-parts": 2, "data-dir": folder / "data", "exp-dir": folder / "exp"}
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     done = cluster.run("bash", repo_root / "egs/osum/run.sh", *words)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -37,9 +37,10 @@ def test_every_stage_is_a_job_and_the_last_one_scores(recipe):
     folder, printed = recipe
     assert re.findall(r"stage \d (\w+) is queued as job \d+", printed) == list(STAGES)
     assert re.findall(r"stage \d (\w+) ended", printed) == list(STAGES)
-    for stage in STAGES:
-        assert "restart=0" in (folder / f"exp/log/{stage}.log").read_text()
-        assert (folder / f"exp/log/{stage}.sbatch").is_file()
+    logs = sorted(path.name for path in (folder / "exp/log").glob("*.log"))
+    assert logs == sorted(f"{name}.log" for name in {*STAGES, "decode_part.1", "decode_part.2"} - {"decode_part"})
+    assert all("restart=0" in (folder / "exp/log" / name).read_text() for name in logs)
+    assert sorted(path.stem for path in (folder / "exp/log").glob("*.sbatch")) == sorted(STAGES)
     scores = json.loads((folder / "exp/scores.json").read_text())
     assert len(scores["test"]) == 8
 
