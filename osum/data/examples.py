@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from osum.data.index import Index
+from osum.data.storage import StalledError
 from osum.types import Example, Utterance
 
 Prompts = Mapping[str, Mapping[str, Sequence[str]]]
@@ -60,7 +61,7 @@ def make_example(
     prompts: Prompts,
     augment: Augment | None = None,
 ) -> Example | Dropped:
-    """Read and decode one item. A damaged member or a missing target gives a Dropped with its reason, never an error.
+    """Read and decode one item. A Dropped with its reason for a damaged member, a stalled read or a missing target.
 
     OSError if a tar is missing or the disk fails: that is no matter of one utterance.
     """
@@ -69,6 +70,8 @@ def make_example(
         audio = index.audio(item.row)
     except ValueError as err:
         return Dropped(index.key(item.row), item.task, f"corrupt: {err}")
+    except StalledError as err:
+        return Dropped(index.key(item.row), item.task, f"stalled: {err}")
     return compose(utterance, augment(audio) if augment else audio, item.task, tasks, prompts, item.prompt)
 
 

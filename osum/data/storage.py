@@ -9,7 +9,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from osum import log
+
+if TYPE_CHECKING:
+    from osum.data.remote import Remote
 
 MAX_OPEN_FILES = 64
 BUFFER_BYTES = 2**16
@@ -22,6 +27,8 @@ TIMEOUT_S = 60.0
 """Longest wait for one answer of a remote store."""
 
 Result = TypeVar("Result")
+
+logger = log.get(__name__)
 
 
 class StalledError(OSError):
@@ -52,13 +59,13 @@ class Storage:
         FileNotFoundError if there is none, ValueError if it is no regular file, StalledError if a store is silent.
         """
         if is_remote(path):
-            return self._patiently(path, lambda remote: remote.size(self._timeout_s))
+            return self._patiently(path, lambda remote: remote.size())
         return os.fstat(self._descriptor(path)).st_size
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset` on, fewer where the file ends. Errors as `size`."""
         if is_remote(path):
-            return self._patiently(path, lambda remote: remote.read(offset, size, self._timeout_s))
+            return self._patiently(path, lambda remote: remote.read(offset, size))
         descriptor = self._descriptor(path)
         # Never more than there is: a damaged size must not take gigabytes of memory.
         left = os.fstat(descriptor).st_size - offset
@@ -79,21 +86,21 @@ class Storage:
         self._files.move_to_end(path)
         return self._files[path]
 
-    def _patiently(self, path: str, ask: Callable[[Any], Result]) -> Result:
-        # On use: with local files only, the package is not imported.
-        from osum.data.remote import RETRIED, Remote
+    def _patiently(self, path: str, ask: Callable[[Remote], Result]) -> Result:
+        from osum.data.remote import AttemptError, Remote  # on use: local files need no fsspec
 
-        for attempt in range(self._attempts):
+        wait_s = self._backoff_s
+        for attempt in range(1, self._attempts + 1):
             try:
-                return ask(Remote(path))
-            except FileNotFoundError:
-                raise
-            except RETRIED as err:
+                return ask(Remote(path, self._timeout_s))
+            except AttemptError as err:
+                logger.warning("storage attempt=%d of=%d file=%s error=%s", attempt, self._attempts, path, err)
                 last = err
-                if attempt + 1 < self._attempts:
-                    time.sleep(self._backoff_s * 2**attempt)
+            if attempt < self._attempts:
+                time.sleep(wait_s)
+                wait_s *= 2
         raise StalledError(
-            f"{path}: no answer in {self._attempts} attempts ({type(last).__name__}: {last}); is the store reachable?"
+            f"{path}: no answer in {self._attempts} attempts ({last}); is the store reachable?"
         ) from last
 
 

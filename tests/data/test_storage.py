@@ -1,0 +1,141 @@
+import os
+
+import numpy as np
+import pytest
+
+from osum.data.storage import StalledError, Storage, is_remote, place
+from tests.data.foreign import reasons, speech, write_list, write_tar
+from tests.data.web_server import RangeServer
+
+
+@pytest.fixture
+def server(tmp_path):
+    pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp: pip install 'osum[remote]'")
+    (tmp_path / "web").mkdir()
+    with RangeServer(tmp_path / "web") as serving:
+        yield serving
+
+
+@pytest.fixture
+def storage():
+    """Attempts that follow each other at once."""
+    return Storage(attempts=3, backoff_s=0.01, timeout_s=1.0)
+
+
+def test_addresses_and_paths_are_told_apart(tmp_path):
+    assert is_remote("s3://bucket/a.tar") and not is_remote("/data/a.tar")
+    assert place(tmp_path, "a.tar") == str(tmp_path / "a.tar")
+    assert place(tmp_path, "/data/a.tar") == "/data/a.tar" and place(tmp_path, "s3://b/a") == "s3://b/a"
+
+
+def test_a_range_of_a_file_ends_where_the_file_ends(tmp_path, storage):
+    path = str(tmp_path / "a")
+    (tmp_path / "a").write_bytes(bytes(range(100)))
+    assert storage.size(path) == 100
+    assert storage.read(path, 10, 5) == bytes(range(10, 15))
+    assert storage.read(path, 95, 2**32) == bytes(range(95, 100))
+    assert storage.read(path, 2**63, 5) == b""
+    with storage.open(path, 20, 30) as part:
+        assert part.read(5) == bytes(range(20, 25)) and part.seek(-2, os.SEEK_END) == 28
+        assert part.read() == bytes(range(48, 50)) and part.seek(3) == 3 and part.read(1) == b"\x17"
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "."])
+def test_what_is_no_file_is_refused(storage, path):
+    with pytest.raises(ValueError, match="not a regular file"):
+        storage.size(path)
+
+
+def test_ranges_of_a_web_server(server, storage):
+    (server.folder / "a").write_bytes(bytes(range(100)))
+    path = f"{server.address}/a"
+    assert storage.size(path) == 100
+    assert storage.read(path, 10, 5) == bytes(range(10, 15)) and storage.read(path, 98, 5) == bytes(range(98, 100))
+    assert server.served == [("a", 10, 15), ("a", 98, 100)]
+
+
+@pytest.mark.parametrize("fault", ["stall", "hang up", 500, 503, 429])
+def test_a_fault_that_passes_is_waited_for(server, storage, fault):
+    (server.folder / "a").write_bytes(b"content")
+    server.faults = [fault, fault]
+    assert storage.read(f"{server.address}/a", 0, 7) == b"content"
+
+
+def test_a_store_that_stays_silent_is_named(server, storage):
+    (server.folder / "a").write_bytes(b"content")
+    server.faults = ["hang up"] * 20
+    with pytest.raises(StalledError, match=r"http://.*/a: no answer in 3 attempts \(.*is the store reachable\?"):
+        storage.read(f"{server.address}/a", 0, 7)
+
+
+def test_the_size_of_a_file_is_waited_for_too(server, storage):
+    (server.folder / "a").write_bytes(b"content")
+    server.faults = [500] * 2  # HEAD and GET of the first attempt
+    assert storage.size(f"{server.address}/a") == 7
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        (404, FileNotFoundError, "no such file in the store"),
+        (403, PermissionError, "is access allowed"),
+        ("whole", ValueError, "sends whole files"),
+    ],
+)
+def test_what_will_not_pass_is_not_tried_again(server, storage, fault, error, message):
+    (server.folder / "a").write_bytes(b"content")
+    server.faults = [fault]
+    with pytest.raises(error, match=message):
+        storage.read(f"{server.address}/a", 0, 3)
+
+
+def test_a_range_beyond_the_end_is_an_error_of_the_data(server, storage):
+    (server.folder / "a").write_bytes(b"content")
+    with pytest.raises(ValueError, match="ends before this range"):
+        storage.read(f"{server.address}/a", 10, 3)
+
+
+def test_an_address_of_no_store_is_named(storage):
+    with pytest.raises(ValueError, match=r"gopher://x/a: can't be read .*install that package"):
+        storage.size("gopher://x/a")
+
+
+def test_tars_of_a_web_server_are_indexed_and_read(server, index_of, tmp_path):
+    members = {}
+    for i in range(4):
+        members |= {f"u{i}.txt": "hello", f"u{i}.wav": speech(seed=i)}
+    write_tar(server.folder / "a.tar", members)
+    path = write_list(tmp_path / "a.list", "a.tar")
+    index, drops = index_of("wenet_shard", path, root=server.address)
+    assert drops.used == 4 and index.header.shards == [f"{server.address}/a.tar"]
+    local, _ = index_of("wenet_shard", path, root=str(server.folder))
+    server.served.clear()
+    for row in range(4):
+        np.testing.assert_array_equal(index.audio(row), local.audio(row))
+    spans = [(int(at["audio_offset"]), int(at["audio_offset"] + at["audio_size"])) for at in index.rows]
+    assert server.served == [("a.tar", start, end) for start, end in spans]  # one range for each utterance
+
+
+def test_a_stalled_read_drops_the_utterance_by_name(server, index_of, tmp_path, monkeypatch):
+    from osum import tasks
+    from osum.data import storage
+    from osum.data.examples import Item, make_example
+
+    write_tar(server.folder / "a.tar", {"u.txt": "hello", "u.wav": speech()})
+    index, _ = index_of("wenet_shard", write_list(tmp_path / "a.list", f"{server.address}/a.tar"))
+    monkeypatch.setattr(storage.time, "sleep", lambda _: None)
+    server.faults = ["hang up"] * 20
+    dropped = make_example(index, Item(0, "asr", 0), {"asr": tasks.get("asr")}, {"asr": {"en": ("write",)}})
+    assert dropped.key == "u" and dropped.reason.startswith(f"stalled: {server.address}/a.tar: no answer in 4 attempts")
+
+
+def test_single_files_of_a_web_server(server, index_of, tmp_path):
+    (server.folder / "a.wav").write_bytes(speech())
+    rows = [
+        {"key": "a", "wav": f"{server.address}/a.wav", "txt": "hello"},
+        {"key": "part", "wav": f"{server.address}/a.wav", "txt": "hello", "start": 0.25, "end": 0.5},
+        {"key": "gone", "wav": f"{server.address}/gone.wav", "txt": "hello"},
+    ]
+    index, drops = index_of("wenet_raw", write_list(tmp_path / "a.list", *rows))
+    assert reasons(drops) == {"audio file can't be opened (FileNotFoundError)": 1}
+    np.testing.assert_array_equal(index.audio(1), index.audio(0)[4_000:8_000])
