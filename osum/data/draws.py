@@ -18,10 +18,8 @@ from osum.data.shares import task_sets
 class Usable:
     """Which rows can serve which tasks within the budgets. R rows, K tasks."""
 
-    fits: np.ndarray
-    """(R, K) bool."""
     sets: np.ndarray
-    """(R,) uint64 the same as bits; 0 for a row that serves nothing."""
+    """(R,) uint64 with bit k for task k; 0 for a row that serves nothing."""
     unfit: np.ndarray
     """(K,) rows whose target is over the budget in this task."""
     dropped: dict[str, np.ndarray]
@@ -32,20 +30,21 @@ def usable(lengths: Lengths, cfg: PlanConfig) -> Usable:
     """Compare every row and task with the budgets."""
     samples = num_samples(lengths.rows)
     served = lengths.target_lens >= 0
-    longest = lengths.longest_prefix().T[lengths.rows["language"]] + lengths.fixed_positions()
-    fits = served & (longest <= cfg.max_tokens)
-    unfit = (served & ~fits).sum(axis=0)
+    fits = lengths.fixed_positions() <= cfg.max_tokens - lengths.longest_prefix().T[lengths.rows["language"]]
+    fits &= served
+    unfit = served.sum(axis=0) - fits.sum(axis=0)
+    sets = task_sets(fits)
     short = samples < WINDOW_SAMPLES
     max_samples = min(cfg.max_audio_s * SAMPLE_RATE_HZ, MAX_SAMPLES)  # of a pack, and of Whisper's position table
     serves = task_sets(served) > 0
-    over = ~short & serves & ((samples > max_samples) | (task_sets(fits) == 0))
+    over = ~short & serves & ((samples > max_samples) | (sets == 0))
     dropped = {
         "too_long": np.flatnonzero(over),
         "too_short": np.flatnonzero(short),
         "no_task": np.flatnonzero(~short & ~serves),
     }
-    fits &= ~(over | short)[:, None]
-    return Usable(fits, task_sets(fits), unfit, dropped)
+    sets[over | short] = 0
+    return Usable(sets, unfit, dropped)
 
 
 def none_usable(folder: Path, dropped: dict[str, np.ndarray]) -> ValueError:

@@ -50,8 +50,8 @@ class Lengths:
         return prefix + self.num_speech(samples) + self.target_lens[rows, tasks]
 
     def fixed_positions(self) -> np.ndarray:
-        """(R, K) int64: positions of speech and target; meaningless where the row can't serve the task."""
-        return self.num_speech(num_samples(self.rows))[:, None] + self.target_lens
+        """(R, K) int32: positions of speech and target; meaningless where the row can't serve the task."""
+        return self.num_speech(num_samples(self.rows)).astype(np.int32)[:, None] + self.target_lens
 
     def part(self, parts: Sequence[tuple[int, int]]) -> Lengths:
         """Return those of some ranges (first row, row after the last), one after the other, read into memory."""

@@ -27,6 +27,7 @@ from osum.data.lengths import Lengths, num_samples
 from osum.data.packing import complete, first_fit
 from osum.data.packs import Packs
 from osum.data.plan_config import PlanConfig
+from osum.data.shares import in_sets
 from osum.data.survey import Survey, corpus_weights, pack_budget, survey
 
 
@@ -167,7 +168,7 @@ def plan_eval(index: Index, lengths: Lengths, cfg: PlanConfig, rows: Sequence[in
     ValueError when nothing fits the budgets.
     """
     possible = usable(lengths, cfg)
-    fits = possible.fits
+    fits = in_sets(possible.sets, len(lengths.tasks))
     if rows is not None:
         chosen = np.zeros(len(index), dtype=bool)
         chosen[list(rows)] = True

@@ -21,8 +21,7 @@ class TaskMix:
     @classmethod
     def fit(cls, patterns: np.ndarray, counts: np.ndarray, weights: np.ndarray) -> TaskMix:
         """(M,) ascending task sets, (M,) rows with each and (K,) weights -> the mix that follows the weights."""
-        bits = np.uint64(1) << np.arange(len(weights), dtype=np.uint64)
-        return cls(patterns, probabilities((patterns[:, None] & bits) > 0, counts, weights))
+        return cls(patterns, probabilities(in_sets(patterns, len(weights)), counts, weights))
 
     def of(self, sets: np.ndarray) -> np.ndarray:
         """(n,) uint64 tasks that a row can serve -> (n, K) probability of each."""
@@ -51,6 +50,11 @@ def task_sets(fits: np.ndarray) -> np.ndarray:
     for byte in range(packed.shape[1]):
         sets |= packed[:, byte].astype(np.uint64) << np.uint64(8 * byte)
     return sets
+
+
+def in_sets(sets: np.ndarray, num_tasks: int) -> np.ndarray:
+    """(n,) uint64 -> (n, K) bool: which tasks are in a set."""
+    return (sets[:, None] & (np.uint64(1) << np.arange(num_tasks, dtype=np.uint64))) > 0
 
 
 def probabilities(patterns: np.ndarray, counts: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from osum.data import lengths
+from osum.data import lengths, plan
+from osum.data.layout import Shape
 from osum.data.loader import FIRST_EPOCH, EpochStart, Pack, PackDataset, TrainLoader, eval_batches, virtual_ranks
 from osum.data.plan import plan_eval
 from osum.data.plan_config import PlanConfig
@@ -77,13 +78,27 @@ def test_ranks_share_out_the_same_global_batch(parts):
             assert keys == [b.keys for b in step.batches]
 
 
-def test_resuming_is_a_step_number(parts):
+@pytest.mark.filterwarnings("ignore:This DataLoader")
+@pytest.mark.parametrize("num_workers", [0, 1, 2, 4])
+def test_resuming_is_a_step_number(parts, num_workers):
     whole = take(parts, 14)
-    resumed = take(parts, 5, start=9)
+    resumed = take(parts, 5, start=9, num_workers=num_workers)
     assert resumed[0].step == 9 and resumed[0].epoch == whole[9].epoch
     assert all(
         equal(a, b) for x, y in zip(whole[9:], resumed, strict=True) for a, b in zip(x.batches, y.batches, strict=True)
     )
+
+
+def test_steps_with_extra_packs_have_as_many_on_every_rank(parts, monkeypatch):
+    monkeypatch.setattr(plan, "shape", lambda survey, cfg: Shape(4, num_windows=2, num_lanes=1, num_steps=2))
+    ranks = [
+        list(itertools.takewhile(lambda s: s.epoch == 0, TrainLoader(*parts, CFG, 1, rank=r, world_size=3).steps()))
+        for r in range(3)
+    ]
+    assert [len(step.batches) for step in ranks[0]] == [len(step.batches) for step in ranks[2]]
+    assert len(ranks[0]) == 2 and min(len(step.batches) for step in ranks[0]) > 2
+    keys = sorted(k for steps in ranks for s in steps for b in s.batches for k in b.keys if k)
+    assert keys == [f"corpus/u{i:03d}" for i in range(60)]
 
 
 def test_the_start_of_an_epoch_saves_counting_those_before(parts):

@@ -43,6 +43,26 @@ def corpus():
     return simulate()
 
 
+@pytest.mark.parametrize("case", range(25))
+def test_whatever_the_sizes_nothing_is_lost_or_repeated_and_budgets_hold(case):
+    rng = np.random.default_rng(case)
+    shards, rows_per_shard = int(rng.integers(1, 60)), int(rng.integers(1, 60))
+    cfg = PlanConfig(
+        virtual_ranks=int(rng.integers(1, 40)),
+        max_tokens=int(rng.integers(150, 1500)),
+        max_audio_s=float(rng.uniform(3, 60)),
+        corpus_weights={"a": float(rng.choice([0.0, 0.7, 1.0, 3.0]))} if shards > 2 else {},
+        task_weights={"ser": float(rng.choice([0.0, 1.0, 9.0]))},
+        shuffle_block_shards=int(rng.integers(1, 12)),
+    )
+    corpus = simulate(shards, rows_per_shard, seed=case)
+    epoch = Planner(*corpus, cfg, seed=case).epoch(case % 3)
+    found = pairs(i for step in range(epoch.num_steps) for i in step_items(epoch, step))
+    assert len(found) == len(set(found)) == epoch.num_items
+    taken = sizes(corpus, joined(list(epoch.packs())))
+    assert taken[:, 0].max() <= cfg.max_tokens and taken[:, 1].max() <= cfg.max_audio_s * 16_000
+
+
 @pytest.fixture(scope="module")
 def planner(corpus):
     return Planner(*corpus, CFG, seed=1)

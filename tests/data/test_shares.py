@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from osum.data.shares import TaskMix, probabilities, task_sets
+from osum.data.shares import TaskMix, in_sets, probabilities, task_sets
 
 
 def draw_tasks(fits, weights, uniforms):
@@ -48,5 +48,7 @@ def test_extreme_draws_stay_in_range(draw):
 
 
 def test_task_sets_are_bits():
-    assert task_sets(np.array([[True, False, True], [False, True, False]])).tolist() == [5, 2]
+    fits = np.array([[True, False, True], [False, True, False]])
+    assert task_sets(fits).tolist() == [5, 2]
+    assert in_sets(np.array([5, 2], dtype=np.uint64), 3).tolist() == fits.tolist()
     assert task_sets(np.arange(33)[None] == 32).tolist() == [2**32]
