@@ -31,6 +31,7 @@ EXTRAS = {
     "mini": ["espeakng-loader>=0.2.4"],  # GPL-3.0: used at arm's length by local/prepare_mini.py only
     "zh": ["WeTextProcessing>=1.0.4"],
     "remote": ["fsspec>=2024.6", "aiohttp>=3.9"],  # data on HTTP servers; other stores need fsspec's package for them
+    "tensorboard": ["tensorboard>=2.16"],
     "dev": [
         "pytest>=8.0",
         "pytest-xdist>=3.6",

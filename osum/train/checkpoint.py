@@ -34,43 +34,38 @@ SCALARS = ("/step",)
 logger = log.get(__name__)
 
 
-def save(
-    folder: Path,
-    step: int,
-    optimizer: Optimizer,
-    world: dist.World,
-    metrics: Mapping[str, float] | None = None,
-    passing: bool = False,
-) -> Path:
-    """Write `step-NNNNNNNN` with the state after so many steps; all processes together. Return its path.
+def path_of(folder: Path, step: int) -> Path:
+    """Return where the state after so many steps is."""
+    return folder / f"step-{step:08d}"
 
-    `metrics` are those of the dev set after this step, if it was validated. A `passing` one, of a run that was asked
-    to stop, goes with the next: in the end a run leaves the same as one that was never stopped.
 
-    OSError naming the checkpoint if there is no room or no right to write; the checkpoints before stay.
+def begin(checkpoint: Path) -> Path:
+    """Return an empty folder to write a checkpoint into, without what earlier runs left half-written."""
+    partial = partial_of(checkpoint)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    for stale in checkpoint.parent.glob(".*.partial"):
+        shutil.rmtree(stale)
+    partial.mkdir()
+    return partial
+
+
+def finish(checkpoint: Path, step: int, metrics: Mapping[str, float], passing: bool = False) -> None:
+    """Give a checkpoint whose shards are written its name, once all of it is on disk.
+
+    `metrics` are those of the dev set after this step, if it was validated. A `passing` one is of a run that was asked
+    to stop: it makes way for the next one, so that the same remain as of a run that was never stopped.
     """
-    final = folder / f"step-{step:08d}"
-    partial = _partial(final)
-    try:
-        if world.is_main:
-            _make_room(folder, partial)
-        world.barrier()
-        with _alone_or_not():
-            writer = dcp.HuggingFaceStorageWriter(str(partial), save_distributed=True)
-            dcp.save(_state_of(optimizer), storage_writer=writer)
-        if world.is_main:
-            sizes = {p.name: p.stat().st_size for p in sorted(partial.iterdir())}
-            state = {"step": step, "metrics": dict(metrics or {}), "passing": passing, "files": sizes}
-            atomic_write(partial / STATE, json.dumps(state, indent=1))
-            move_durably(partial, final)
-    except (CheckpointException, OSError) as err:
-        raise _naming(final, err) from err
-    finally:
-        if world.is_main:
-            shutil.rmtree(partial, ignore_errors=True)
-    world.barrier()
-    logger.info("checkpoint step=%d path=%s", step, final)
-    return final
+    partial = partial_of(checkpoint)
+    sizes = {p.name: p.stat().st_size for p in sorted(partial.iterdir())}
+    state = {"step": step, "metrics": dict(metrics), "passing": passing, "files": sizes}
+    atomic_write(partial / STATE, json.dumps(state, indent=1))
+    move_durably(partial, checkpoint)
+    logger.info("checkpoint step=%d path=%s", step, checkpoint)
+
+
+def abandon(checkpoint: Path) -> None:
+    """Remove what is half-written, if there is any."""
+    shutil.rmtree(partial_of(checkpoint), ignore_errors=True)
 
 
 def existing(folder: Path) -> list[Path]:
@@ -144,7 +139,8 @@ def average(checkpoints: Sequence[Path]) -> dict[str, Tensor]:
     return {name: (value / len(checkpoints)).float() for name, value in total.items()}
 
 
-def _state_of(optimizer: Optimizer) -> dict[str, Tensor]:
+def state_of(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint by name, as they are: training goes on to change them."""
     model = {MODEL + name: parameter.detach() for name, parameter in optimizer.trained.items()}
     state = {OPTIMIZER + name: value for name, value in optimizer.state().items()}
     return model | {name: value.reshape(1) if name.endswith(SCALARS) else value for name, value in state.items()}
@@ -211,26 +207,26 @@ def _read_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def _make_room(folder: Path, partial: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(".*.partial"):
-        shutil.rmtree(stale)
-    partial.mkdir()
+@contextmanager
+def naming(checkpoint: Path) -> Iterator[None]:
+    """Let an error of writing name the checkpoint and the remedy, as OSError."""
+    try:
+        yield
+    except (CheckpointException, OSError) as err:
+        cause = err if isinstance(err, OSError) else next(iter(err.failures.values()))[0]
+        is_full = isinstance(cause, OSError) and cause.errno in DISK_FULL
+        remedy = "free some space" if is_full else "see that this folder can be written"
+        message = f"{checkpoint}: {cause}; {remedy}, then run again: it goes on from the checkpoint before"
+        raise OSError(message) from err
 
 
-def _naming(checkpoint: Path, err: CheckpointException | OSError) -> OSError:
-    cause = err if isinstance(err, OSError) else next(iter(err.failures.values()))[0]
-    is_full = isinstance(cause, OSError) and cause.errno in DISK_FULL
-    remedy = "free some space" if is_full else "see that this folder can be written"
-    return OSError(f"{checkpoint}: {cause}; {remedy}, then run again: it goes on from the checkpoint before")
-
-
-def _partial(checkpoint: Path) -> Path:
+def partial_of(checkpoint: Path) -> Path:
+    """Return where a checkpoint is written before it gets its name."""
     return checkpoint.with_name(f".{checkpoint.name}.partial")
 
 
 def _remove(checkpoint: Path) -> None:
     # Under a name that does not count first, so that a kill can't leave half of it under the one that does.
-    doomed = _partial(checkpoint)
+    doomed = partial_of(checkpoint)
     move_durably(checkpoint, doomed)
     shutil.rmtree(doomed)

@@ -104,6 +104,8 @@ class TrainConfig:
     keep_best: dict[str, int] = field(default_factory=dict)
     """Metric of the dev set -> how many of its best checkpoints stay as well; if any, each validation saves one."""
 
+    tensorboard: bool = False
+    """Write the metrics to `tensorboard/` as well; needs the package of that name."""
     stall_timeout_s: float = 480.0
     """Seconds without progress after which a run writes the stacks of its threads to `stalls/` and ends; 0 for never.
     Below the 600 s after which NCCL itself gives up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,10 +18,12 @@ from osum.model.precision import autocast
 from osum.rng import rng_for
 from osum.text.template import IGNORED
 from osum.train import checkpoint, compute, memory, parallel, preemption, window
+from osum.train.board import Board
 from osum.train.configs import TrainConfig
 from osum.train.meters import MEASURED, Meter, MetricsFile, joined
 from osum.train.optim import Optimizer, lr_share
 from osum.train.phases import Phases
+from osum.train.saver import Saver
 from osum.train.watchdog import Watchdog, watching
 from osum.types import Batch
 
@@ -53,7 +56,9 @@ class Trainer:
         self.replica = parallel.Replica(self.model, world)
         self.tasks = tuple(loader.plan(0).task_names)
         self.metrics = MetricsFile(out_dir / "metrics.jsonl", self.start_step) if world.is_main else None
-        self.saved_step = self.start_step
+        folder, keep = out_dir / "checkpoints", (cfg.keep_checkpoints, cfg.keep_best)
+        self.board = Board(out_dir / "tensorboard", self.start_step) if cfg.tensorboard and world.is_main else None
+        self.saver, self.saved_step = Saver(folder, self.optimizer, world, *keep), self.start_step
         self.stop = preemption.StopRequest()
         self.all_stop = False
         self.watchdog = Watchdog()
@@ -61,7 +66,7 @@ class Trainer:
     def run(self) -> None:
         """Train to `max_steps`, from the last checkpoint on. Preempted after saving, if a signal asks for it."""
         stalls = watching(self.cfg.stall_timeout_s, self.out_dir / "stalls", self.world.rank)
-        with preemption.listening() as self.stop, stalls as self.watchdog:
+        with preemption.listening() as self.stop, stalls as self.watchdog, closing(self.saver):
             self._run()
         self.phases.leave()
         parallel.unshard(self.model)
@@ -74,6 +79,7 @@ class Trainer:
         for step in meter.waiting(self.loader.steps(initial) if initial < total else ()):
             grad_norm = self.step(step, meter)
             done = step.step + 1
+            self.saver.poll()
             self.watchdog.progress(f"step {done}")
             bar.update()
             if step.step_in_epoch + 1 == step.steps_in_epoch:
@@ -97,6 +103,7 @@ class Trainer:
                 break
             if self.all_stop:
                 self._preempt(done, meter)
+        self.saver.wait()
         bar.close()
 
     def step(self, step: Step, meter: Meter) -> float:
@@ -164,6 +171,8 @@ class Trainer:
         lr = self.cfg.optim.lr * self._lr_share(step - 1)
         values = {**values, **more}
         self.metrics.write(step=step, epoch=epoch, split=split, lr=lr, wall_s=round(time.time(), 2), **values)
+        if self.board is not None:
+            self.board.write(split, step, {"lr": lr, **values})
         logger.info("%s step=%d/%d epoch=%d lr=%.2e %s", split, step, self.cfg.max_steps, epoch, lr, joined(values))
 
     def _close_epoch(self, epoch: int) -> None:
@@ -175,11 +184,8 @@ class Trainer:
             logger.info("epoch=%d read=%d used=%d defects=%d", epoch, drops.read, drops.used, drops.num_defects)
 
     def _save(self, step: int, metrics: dict[str, float] | None = None, passing: bool = False) -> None:
-        folder = self.out_dir / "checkpoints"
         exact = {name: value for name, value in (metrics or {}).items() if name not in MEASURED}
-        checkpoint.save(folder, step, self.optimizer, self.world, exact, passing)
-        if self.world.is_main:
-            checkpoint.prune(folder, self.cfg.keep_checkpoints, self.cfg.keep_best)
+        self.saver.save(step, exact, passing)
         self.saved_step = step
         self.watchdog.progress(f"the checkpoint of step {step}")
 
@@ -187,6 +193,7 @@ class Trainer:
         window.save(self.out_dir / "window", step, meter, self.world)
         if self.saved_step != step:
             self._save(step, passing=True)
+        self.saver.wait()
         self.world.barrier()
         reason = self.stop.signal_name or "another rank"
         logger.warning("preempted step=%d signal=%s: saved; the same command goes on from here", step, reason)

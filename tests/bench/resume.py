@@ -74,6 +74,7 @@ def killed_and_whole(folder: Path, inputs: tuple[Path, Path], num_ranks: int, nu
     lines = [json.loads(line) for line in (whole.out_dir / "metrics.jsonl").read_text().splitlines()]
     step_s = (lines[-1]["wall_s"] - lines[0]["wall_s"]) / (lines[-1]["step"] - lines[0]["step"])
     run = Run(folder / f"killed-{num_ranks}", *inputs, num_ranks, TRAIN)
+    run.folder.mkdir()
     rng, moments = np.random.default_rng((seed, num_ranks)), Counter()
     print("| ranks | kill | killed | in | checkpoint | half-written |\n|---|---|---|---|---|---|", flush=True)
     for number in range(num_kills):

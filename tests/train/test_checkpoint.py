@@ -11,6 +11,7 @@ from osum.dist import World
 from osum.train import checkpoint
 from osum.train.configs import OptimConfig, TrainConfig
 from osum.train.optim import Optimizer
+from osum.train.saver import Saver
 
 CFG = OptimConfig(lr=0.1, muon_lr=0.1, warmup_steps=1)
 ALONE = World(0, 1, 0)
@@ -42,7 +43,10 @@ def train(model, optimizer, steps):
 
 
 def save(folder, step, optimizer=None, metrics=None):
-    return checkpoint.save(folder, step, make()[1] if optimizer is None else optimizer, ALONE, metrics)
+    saver = Saver(folder, make()[1] if optimizer is None else optimizer, ALONE, keep_last=99)
+    saver.save(step, metrics)
+    saver.wait()
+    return checkpoint.path_of(folder, step)
 
 
 def names(folder):
