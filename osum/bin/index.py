@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from osum import config, log, outputs, tasks
-from osum.data.configs import FilterConfig
+from osum.data.configs import FilterConfig, TokenizerConfig
 from osum.data.drops import Drops
+from osum.data.index import Index
 from osum.data.sources.config import SourceConfig
 
 logger = log.get(__name__)
@@ -33,6 +34,8 @@ class IndexConfig:
     """Tasks that utterances may serve: single (ser), combined (sap+sgc), without transcript (only:ser)."""
     filters: FilterConfig = field(default_factory=FilterConfig)
     """Which utterances are wanted, and how their text is written."""
+    tokenizer: TokenizerConfig | None = None
+    """Text tokenizer and CTC units to write to `tokenizer/`, from the train split; null: none, for there is one."""
     decode: bool = False
     """Decode all audio, to find what is damaged now and not in training; else only headers are read."""
     max_defect_rate: float = 0.01
@@ -48,6 +51,8 @@ class IndexConfig:
             tasks.get(name)
         if not self.sources or not self.tasks:
             raise ValueError("sources and tasks must name at least one each")
+        if self.tokenizer is not None and all(source.split != "train" for source in self.sources):
+            raise ValueError("a tokenizer is made from the train split, and no source has it; add one or leave it out")
         if not 0 <= self.max_defect_rate <= 1:
             raise ValueError(f"max_defect_rate is {self.max_defect_rate}; it must lie between 0 and 1")
         if self.num_procs < 1:
@@ -76,10 +81,15 @@ def run(cfg: IndexConfig, out: Path) -> None:
             raise ValueError(f"split {split}: {drops.none_used()}")
         total.merge(drops)
     total.settle(out, cfg.out_dir, cfg.max_defect_rate)
+    if cfg.tokenizer is not None:
+        from osum.data.vocabulary import write_vocabulary
+
+        train = Index.open(out / "train")
+        write_vocabulary(out / "tokenizer", [train.utterance(r) for r in range(len(train))], cfg.tasks, cfg.tokenizer)
 
 
 def input_paths(cfg: IndexConfig) -> list[Path]:
-    """Return the lists, manifests and label maps that decide the output. ValueError naming a source that is missing."""
+    """Return the files that decide the output. ValueError naming a source that is missing."""
     paths = []
     for source in cfg.sources:
         if source.format == "shar":
@@ -89,7 +99,9 @@ def input_paths(cfg: IndexConfig) -> list[Path]:
         else:
             paths.append(source.path)
     labels = [cfg.labels_dir / f"{name}.yaml" for name in ("default", *(source.corpus for source in cfg.sources))]
-    return list(dict.fromkeys(paths + [path for path in labels if path.is_file()]))
+    prompts_dir = cfg.tokenizer.prompts_dir if cfg.tokenizer else None
+    prompts = sorted(prompts_dir.glob("*.yaml")) if prompts_dir else []
+    return list(dict.fromkeys(paths + [path for path in labels if path.is_file()] + prompts))
 
 
 def main(argv: list[str] | None = None) -> None:

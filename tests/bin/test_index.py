@@ -50,6 +50,17 @@ def test_training_reads_what_it_writes(argv, tmp_path, bpe):
     assert all(len(batch.audio) == 16_000 * len(batch.keys) for batch in step.batches)
 
 
+def test_a_tokenizer_is_made_of_the_train_split_if_asked_for(argv, tmp_path):
+    from osum.text import tokenizer
+    from osum.text.units import CtcUnits
+
+    main([*argv, "--max_defect_rate=0.1", "--tokenizer.vocab_size=300", "--tokenizer.max_time_s=0.1", "--tasks=[asr]"])
+    made = tokenizer.load(tmp_path / "out/tokenizer")
+    assert len(made) == 300 and made.decode(made.encode("hello 你好")) == "hello 你好"
+    units = CtcUnits.load(tmp_path / "out/tokenizer/units.txt")
+    assert len(units.encode("你好")) == 2
+
+
 def test_drops_are_listed_and_too_many_stop(argv, tmp_path):
     with pytest.raises(ValueError, match=r"1 of 16 utterances are defective .*two\.list:4: gone"):
         main(argv)
