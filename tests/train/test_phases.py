@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from osum import config
+from osum.bin.train_sulm import TrainSulmConfig
 from osum.train import checkpoint
 from osum.train.configs import PhaseConfig, TrainConfig
 from osum.train.meters import Meter
@@ -116,3 +118,12 @@ def test_a_change_of_phase_is_exact_under_resume(staged, tmp_path, at):
         for name in ("whole", "killed")
     )
     assert one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+def test_the_staged_configuration_goes_on_top_of_the_papers(repo_root):
+    folder = repo_root / "egs/osum/conf/osum"
+    files = [word for name in ("train_sulm", "staged") for word in ("--config", str(folder / f"{name}.yaml"))]
+    needed = [word for name in ("shards_dir", "tokenizer_dir", "out_dir") for word in (f"--{name}", "x")]
+    cfg = config.load(TrainSulmConfig, [*files, *needed]).train
+    assert [(p.start_step, len(p.train)) for p in cfg.phases] == [(0, 2), (10_000, 3), (20_000, 1)]
+    assert (cfg.optim.lr, cfg.optim.lr_scales, cfg.precision) == (5e-5, {"^encoder": 0.5}, "bfloat16")
