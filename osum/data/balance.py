@@ -73,7 +73,7 @@ def deal_all(sizes: Sizes, budget: Budget, multiple: int, noise: np.ndarray) -> 
         if len(left) == 0:
             return owner, num_packs
         missing = len(first_fit(sizes.tokens[left], sizes.samples[left], budget.tokens, budget.samples))
-        num_packs += multiple * max(1, missing // (2 * multiple))
+        num_packs += multiple * max(1, 3 * missing // (4 * multiple))
 
 
 def totals(values: np.ndarray, owner: np.ndarray, num_packs: int) -> np.ndarray:
@@ -146,22 +146,36 @@ def _pressure(loads: np.ndarray, budget: Budget) -> np.ndarray:
 
 
 def _take_out(owner: np.ndarray, sizes: Sizes, budget: Budget, num_packs: int) -> None:
-    """Take items out of packs that are still over a budget, in place; put them where there is room, else nowhere."""
-    tokens, samples = (totals(of, owner, num_packs) for of in (sizes.tokens, sizes.samples))
-    taken: list[int] = []
-    for pack in np.flatnonzero((tokens > budget.tokens) | (samples > budget.samples)):
-        items = np.flatnonzero(owner == pack)
-        for item in items[np.argsort(sizes.tokens[items], kind="stable")]:
-            if tokens[pack] <= budget.tokens and samples[pack] <= budget.samples:
-                break
-            taken.append(int(item))
-            owner[item] = -1
-            tokens[pack] -= sizes.tokens[item]
-            samples[pack] -= sizes.samples[item]
-    for item in sorted(taken, key=lambda i: (-sizes.tokens[i], i)):
-        fits = (tokens + sizes.tokens[item] <= budget.tokens) & (samples + sizes.samples[item] <= budget.samples)
+    """Take the smallest items out of packs that are still over a budget, in place; move them to packs with room."""
+    loads = (totals(of, owner, num_packs) for of in (sizes.tokens, sizes.samples))
+    over = np.logical_or(*(load > most for load, most in zip(loads, (budget.tokens, budget.samples), strict=True)))
+    items = np.flatnonzero(over[owner])
+    items = items[np.lexsort((-sizes.tokens[items], owner[items]))]
+    taken = np.logical_or(
+        _running(sizes.tokens[items], owner[items]) > budget.tokens,
+        _running(sizes.samples[items], owner[items]) > budget.samples,
+    )
+    owner[items[taken]] = -1
+    _put(items[taken], owner, sizes, budget, num_packs)
+
+
+def _running(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """(n,) values and (n,) ascending group numbers -> (n,) sums within each group up to and with each value."""
+    sums = np.cumsum(values)
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    return sums - np.repeat(sums[starts] - values[starts], np.diff(np.append(starts, len(groups))))
+
+
+def _put(items: np.ndarray, owner: np.ndarray, sizes: Sizes, budget: Budget, num_packs: int) -> None:
+    """Put items, the largest first, into the first pack with room, in place; those without stay outside."""
+    tokens_left = budget.tokens - totals(sizes.tokens, owner, num_packs)
+    samples_left = budget.samples - totals(sizes.samples, owner, num_packs)
+    # Room only shrinks: what is larger than any room there is now need not be tried.
+    small = (sizes.tokens[items] <= tokens_left.max()) & (sizes.samples[items] <= samples_left.max())
+    for item in items[small][np.argsort(-sizes.tokens[items[small]], kind="stable")]:
+        fits = (sizes.tokens[item] <= tokens_left) & (sizes.samples[item] <= samples_left)
         pack = int(fits.argmax())
         if fits[pack]:
             owner[item] = pack
-            tokens[pack] += sizes.tokens[item]
-            samples[pack] += sizes.samples[item]
+            tokens_left[pack] -= sizes.tokens[item]
+            samples_left[pack] -= sizes.samples[item]
