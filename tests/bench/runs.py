@@ -21,6 +21,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from osum.train import checkpoint
 from osum.train.meters import MEASURED
 
 IMPORTED = ["osum.bin.train_sulm", "osum.train.trainer", "osum.model.folder", "osum.train.corpus", "peft"]
@@ -83,10 +84,20 @@ class Run:
 
     def result(self) -> dict[str, Any]:
         """Return by name all that two runs of the same must have in common to the bit."""
+        checkpoints = checkpoint.existing(self.out_dir / "checkpoints")
         files = {str(p.relative_to(self.out_dir)): p for p in sorted(self.out_dir.rglob("*")) if p.is_file()}
+        files = {name: p for name, p in files.items() if p.parent not in checkpoints}
         read = {".safetensors": _tensors, ".jsonl": _lines, ".json": Path.read_bytes, ".yaml": Path.read_bytes}
         unlike = {"config.yaml", "versions.json"}  # they name the folder and the commit
-        return {name: name in unlike or read.get(p.suffix, Path.exists)(p) for name, p in files.items()}
+        found = {name: name in unlike or read.get(p.suffix, Path.exists)(p) for name, p in files.items()}
+        return found | {p.name: _checkpoint(p) for p in checkpoints}
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    # Which process writes which tensor is up to torch, and may differ.
+    kinds = (checkpoint.MODEL, checkpoint.OPTIMIZER)
+    tensors = {k + n: v.tolist() for k in kinds for n, v in checkpoint.read_tensors(path, k).items()}
+    return tensors | {"metrics": json.loads((path / checkpoint.STATE).read_text())["metrics"]}
 
 
 def _tensors(path: Path) -> dict[str, list[float]]:
