@@ -21,7 +21,7 @@ EVENT_SHARE = 0.28
 """Of the utterances without an emotion: with both, a small model names the event where the emotion is asked for."""
 CLOSED_SHARE = 0.6
 """Of the questions."""
-EVENT_PLACES = ("after", "after", "after", "after", "before", "inside")
+EVENT_PLACES = ("after", "after", "after", "after", "inside")
 
 
 @dataclass(frozen=True)

@@ -149,22 +149,23 @@ def _event(spec: Spec, rng: np.random.Generator) -> np.ndarray:
 def _place_event(
     speech: np.ndarray, starts: np.ndarray, ends: np.ndarray, event: np.ndarray, place: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Put the event before or after the speech, or between two of its words, with a short gap on each side."""
+    """Put the event after the speech, or between two of its words, with a short gap on each side."""
     if not len(event):
         return speech, starts, ends
     gap = np.zeros(int(rng.uniform(0.05, 0.15) * SAMPLE_RATE_HZ))
     if place == "after" or len(starts) < 2:
         return np.concatenate([speech, gap, event]), starts, ends
-    word = 0 if place == "before" else int(rng.integers(1, len(starts)))
+    word = int(rng.integers(1, len(starts)))
     cut = int(starts[word] * SAMPLE_RATE_HZ)
-    inserted = np.concatenate([gap, event, gap] if word else [event, gap])
+    inserted = np.concatenate([gap, event, gap])
     shift_s = len(inserted) / SAMPLE_RATE_HZ
     later = np.arange(len(starts)) >= word
     return np.concatenate([speech[:cut], inserted, speech[cut:]]), starts + later * shift_s, ends + later * shift_s
 
 
 def _pad(audio: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    lead, trail = (rng.uniform(0.05, 0.15, size=2) * SAMPLE_RATE_HZ).astype(int)
+    # Speech that always began at once would teach the times of the first words without listening.
+    lead, trail = (rng.uniform(0.05, (0.5, 0.15)) * SAMPLE_RATE_HZ).astype(int)
     return np.pad(audio, (lead, trail)), lead / SAMPLE_RATE_HZ
 
 
