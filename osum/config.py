@@ -72,6 +72,23 @@ def to_dict(config: Any) -> Any:
     return str(config) if isinstance(config, Path) else config
 
 
+def defaults(config: Any) -> dict[str, Any]:
+    """Return the plain form of what the fields of a config are when nobody says; those without a default are absent.
+
+    A plain config has none.
+    """
+    found: dict[str, Any] = {}
+    for f in dataclasses.fields(config) if dataclasses.is_dataclass(config) else ():
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            found[f.name] = defaults(value)
+        elif f.default is not dataclasses.MISSING:
+            found[f.name] = to_dict(f.default)
+        elif f.default_factory is not dataclasses.MISSING:
+            found[f.name] = to_dict(f.default_factory())
+    return found
+
+
 def save(config: Any, path: Path) -> None:
     """Write the resolved config as YAML that ``load`` reads back."""
     path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")

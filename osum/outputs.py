@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DONE_MARK = ".done.json"
 STARTED_MARK = ".started.json"
-NOT_CONTENT = frozenset({"out_dir", "overwrite", "num_workers", "num_procs", "num_parts", "part"})
+NOT_CONTENT = frozenset({"out_dir", "overwrite", "accept_changes", "num_workers", "num_procs", "num_parts", "part"})
 """Config fields that say where or how fast, not what: they never make an output stale."""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers of a write for which there is no room; Python leaves the file out of them."""
@@ -97,13 +97,18 @@ def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
 
 
 def up_to_date(
-    path: Path, config: Any, inputs: Sequence[Path] = (), overwrite: bool = False, in_place: bool = False
+    path: Path,
+    config: Any,
+    inputs: Sequence[Path] = (),
+    overwrite: bool = False,
+    in_place: bool = False,
+    accept_changes: bool = False,
 ) -> bool:
     """Return whether `output_dir` would yield None, and log it. ValueError as there.
 
     For stages that have much to start before they can enter `output_dir`.
     """
-    return _up_to_date(path, _mark(config, inputs), overwrite, in_place)
+    return _up_to_date(path, config, _mark(config, inputs), overwrite, in_place, accept_changes)
 
 
 @contextmanager
@@ -114,19 +119,20 @@ def output_dir(
     overwrite: bool = False,
     in_place: bool = False,
     world: World | None = None,
+    accept_changes: bool = False,
 ) -> Iterator[Path | None]:
     """Yield a folder to write the outputs of a stage into, or None when they are already there and up to date.
 
     The folder becomes `path` only if the body ends well; a killed body leaves `path` as it was. With `in_place`
     (training: checkpoints must survive a kill) the body writes to `path` itself, and changed inputs stop it.
 
-    `config` decides the content together with `inputs` (stage folders or files). ValueError with a diff when
-    `path` was made from another config, or in place from other inputs, unless `overwrite`; and if another run is
-    writing in place. With several processes in one `world` all come to the same decision and the main one writes the
-    marks.
+    `config` decides the content together with `inputs` (stage folders or files); options that an old output does not
+    know are at their defaults in it. ValueError with a diff when `path` was made from another config, or in place from
+    other inputs, unless `overwrite`, or in place `accept_changes`; and if another run is writing in place. With several
+    processes in one `world` all come to the same decision and the main one writes the marks.
     """
     path, mark = Path(path), _mark(config, inputs)
-    if _up_to_date(path, mark, overwrite, in_place):
+    if _up_to_date(path, config, mark, overwrite, in_place, accept_changes):
         yield None
         return
     with needing_space(path), _alone(path, in_place, world):
@@ -148,15 +154,38 @@ def _mark(config: Any, inputs: Sequence[Path]) -> dict[str, Any]:
     return {**made_from, "fingerprint": digest({"config": plain, "inputs": sorted(made_from["inputs"].values())})}
 
 
-def _up_to_date(path: Path, mark: dict[str, Any], overwrite: bool, in_place: bool) -> bool:
+def _up_to_date(
+    path: Path, config: Any, mark: dict[str, Any], overwrite: bool, in_place: bool, accept_changes: bool
+) -> bool:
     old = None if overwrite else _read_mark(path)
     if old is None:
         return False
-    if old["complete"] and old["fingerprint"] == mark["fingerprint"]:
+    changed = differences(_completed(old["config"], config_module.defaults(config)), mark["config"])
+    same_inputs = sorted(old["inputs"].values()) == sorted(mark["inputs"].values())
+    if old["complete"] and not changed and same_inputs:
         logger.info("skip out_dir=%s reason=up-to-date", path)
         return True
-    _refuse_changes(path, old, mark, in_place)
+    if in_place:
+        changed += differences(old["inputs"], mark["inputs"], "inputs.")
+    if changed and in_place and accept_changes:
+        logger.warning("out_dir=%s goes on with other settings: %s", path, "; ".join(changed))
+    elif changed:
+        raise ValueError(
+            f"{path} was made with other settings ({'; '.join(changed)}). Use the old settings, another output folder, "
+            "or --overwrite true to replace it" + ("; --accept_changes true goes on with them" if in_place else "")
+        )
     return False
+
+
+def _completed(old: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return a config as it reads with options that did not exist when it was written: at their defaults."""
+    nested = {
+        name: _completed(old[name], default)
+        for name, default in defaults.items()
+        if isinstance(default, dict) and isinstance(old.get(name), dict)
+    }
+    new = {name: default for name, default in defaults.items() if name not in old and name not in NOT_CONTENT}
+    return {**old, **new, **nested}
 
 
 def _read_mark(path: Path) -> dict[str, Any] | None:
@@ -164,17 +193,6 @@ def _read_mark(path: Path) -> dict[str, Any] | None:
         if (path / name).is_file():
             return {**json.loads((path / name).read_text()), "complete": complete}
     return None
-
-
-def _refuse_changes(path: Path, old: dict[str, Any], new: dict[str, Any], in_place: bool) -> None:
-    changed = differences(old["config"], new["config"])
-    if in_place:
-        changed += differences(old["inputs"], new["inputs"], "inputs.")
-    if changed:
-        raise ValueError(
-            f"{path} was made with other settings ({'; '.join(changed)}). "
-            "Use the old settings, another output folder, or --overwrite true to replace it"
-        )
 
 
 def _write_in_place(path: Path, mark: dict[str, Any], clear: bool, world: World | None) -> Iterator[Path]:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -140,6 +141,47 @@ def test_a_kill_while_the_old_output_is_deleted_leaves_no_marked_half(tmp_path, 
     assert not (tmp_path / "out").exists()
     assert make(tmp_path / "out", {"a": 2}, in_place=in_place)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@dataclass
+class Optim:
+    lr: float = 0.1
+    betas: list[float] = field(default_factory=lambda: [0.9])
+
+
+@dataclass
+class Stage:
+    steps: int
+    seed: int = 7
+    optim: Optim = field(default_factory=Optim)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_options_that_came_later_are_at_their_defaults_in_an_old_output(tmp_path, in_place):
+    old = {"steps": 5, "optim": {"lr": 0.5}}
+    assert make(tmp_path / "out", old, in_place=in_place)
+    assert not make(tmp_path / "out", Stage(5, optim=Optim(0.5)), in_place=in_place)
+    for changed, what in (
+        (Stage(5), r"optim.lr: 0.5 -> 0.1"),
+        (Stage(5, seed=8, optim=Optim(0.5)), "seed: 7 -> 8"),
+        (Stage(5, optim=Optim(0.5, [0.8])), r"optim.betas: \[0.9\] -> \[0.8\]"),
+    ):
+        with pytest.raises(ValueError, match=rf"made with other settings \({what}\)"):
+            make(tmp_path / "out", changed, in_place=in_place)
+
+
+def test_training_goes_on_with_changes_that_are_accepted(tmp_path):
+    source = tmp_path / "source"
+    source.write_text("a")
+    assert make(tmp_path / "out", Stage(5), [source], in_place=True)
+    source.write_text("b")
+    change = r"steps: 5 -> 9; inputs.*--overwrite true to replace it; --accept_changes true goes on with them"
+    with pytest.raises(ValueError, match=change):
+        make(tmp_path / "out", Stage(9), [source], in_place=True)
+    (tmp_path / "out" / "checkpoint").write_text("kept")
+    assert make(tmp_path / "out", Stage(9), [source], in_place=True, accept_changes=True)
+    assert (tmp_path / "out" / "checkpoint").read_text() == "kept"
+    assert not make(tmp_path / "out", Stage(9), [source], in_place=True)
 
 
 def test_digests_depend_on_content_not_on_key_order():

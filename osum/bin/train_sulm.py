@@ -46,6 +46,8 @@ class TrainSulmConfig:
     """Processes on this machine, which torchrun starts if they are several; their number changes no batch."""
     overwrite: bool = False
     """Replace the folder instead of resuming in it."""
+    accept_changes: bool = False
+    """Resume in the folder although settings or inputs are not those that it was begun with."""
 
     def __post_init__(self) -> None:
         """ValueError for no process."""
@@ -58,12 +60,12 @@ def main(argv: list[str] | None = None) -> None:
     cfg = config.load(TrainSulmConfig, argv)
     log.setup(dist.here().rank)
     inputs = [cfg.shards_dir, cfg.tokenizer_dir / "tokenizer.json", *([cfg.whisper_dir] if cfg.whisper_dir else [])]
-    if outputs.up_to_date(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True):
+    if outputs.up_to_date(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, accept_changes=cfg.accept_changes):
         return
     dist.launch("osum.bin.train_sulm", sys.argv[1:] if argv is None else argv, cfg.num_procs)
     with (
         dist.world() as world,
-        outputs.output_dir(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, world=world) as out,
+        outputs.output_dir(cfg.out_dir, cfg, inputs, cfg.overwrite, True, world, cfg.accept_changes) as out,
     ):
         if out is not None:
             run(cfg, world, out)

@@ -35,6 +35,8 @@ class TrainWhisperConfig:
     """Processes on this machine, which torchrun starts if they are several; their number changes no batch."""
     overwrite: bool = False
     """Replace the folder instead of resuming in it."""
+    accept_changes: bool = False
+    """Resume in the folder although settings or inputs are not those that it was begun with."""
 
     def __post_init__(self) -> None:
         """ValueError for no process."""
@@ -47,12 +49,12 @@ def main(argv: list[str] | None = None) -> None:
     cfg = config.load(TrainWhisperConfig, argv)
     log.setup(dist.here().rank)
     inputs = [cfg.shards_dir, cfg.tokenizer_dir / "tokenizer.json"]
-    if outputs.up_to_date(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True):
+    if outputs.up_to_date(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, accept_changes=cfg.accept_changes):
         return
     dist.launch("osum.bin.train_whisper", sys.argv[1:] if argv is None else argv, cfg.num_procs)
     with (
         dist.world() as world,
-        outputs.output_dir(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, world=world) as out,
+        outputs.output_dir(cfg.out_dir, cfg, inputs, cfg.overwrite, True, world, cfg.accept_changes) as out,
     ):
         if out is not None:
             run(cfg, world, out)
