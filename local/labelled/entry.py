@@ -11,8 +11,8 @@ from lhotse.supervision import AlignmentItem
 
 from labelled.config import COLUMNS
 from labelled.lists import BadRow
+from osum.data.ages import age_class
 
-_CHILD_YEARS, _ADULT_YEARS, _OLD_YEARS = 13, 18, 60
 _SLACK_S = 0.05
 
 
@@ -90,15 +90,7 @@ def _number(ours: Mapping[str, Any], name: str, default: float) -> float:
 def _age(ours: Mapping[str, Any]) -> str | None:
     """Return the raw age label: that of `age_group`, or of `age` in words or in years (14 to 17 are no class)."""
     raw = _label(ours, "age_group") or _label(ours, "age")
-    try:
-        years = float(raw or "")
-    except ValueError:
-        return raw
-    if years <= _CHILD_YEARS:
-        return "child"
-    if years < _ADULT_YEARS:
-        return None
-    return "old" if years >= _OLD_YEARS else "adult"
+    return raw and age_class(raw)
 
 
 def _words(raw: Any) -> list[AlignmentItem]:

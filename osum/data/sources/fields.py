@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from osum.data.ages import age_class
 from osum.data.cuts import Unusable
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def supervision(
         language=language(value(fields, "language") or value(fields, "lang")),
         speaker=value(fields, "speaker"),
         gender=value(fields, "gender"),
-        custom={name: value(fields, name) for name in LABELS},
+        custom={name: value(fields, name) for name in LABELS} | {"age": _age(fields)},
         alignment={"word": items} if items else None,
     )
 
@@ -52,6 +53,12 @@ def value(fields: Mapping[str, Any], name: str) -> str | None:
         raise Unusable(f"{name} is not text")
     text = "" if found is None else str(found).strip().removeprefix("<").removesuffix(">").strip()
     return None if text.lower() in UNKNOWN else text
+
+
+def _age(fields: Mapping[str, Any]) -> str | None:
+    """Return the age in words, also where it is given in years."""
+    raw = value(fields, "age")
+    return None if raw is None else age_class(raw)
 
 
 def language(name: str | None) -> str | None:

@@ -50,7 +50,7 @@ def test_a_raw_list_with_times_labels_and_other_rates(index_of, tmp_path):
     path = write_list(
         tmp_path / "data.list",
         {"key": "part", "wav": str(tmp_path / "long.wav"), "txt": "hello", "start": 0.25, "end": 0.75, "lang": "EN"},
-        {"key": "all", "wav": "long.wav", "txt": "", "gender": "F", "age": "adult", "speaker": 7},
+        {"key": "all", "wav": "long.wav", "txt": "", "gender": "F", "age": 33, "speaker": 7},
         {"key": "mp3", "wav": "a.mp3", "txt": "hi there", "emotion": "HAPPY"},
         {"key": "late", "wav": "a.mp3", "txt": "end by rounding", "start": 0.5, "end": 1.04},
     )
