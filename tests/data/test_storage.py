@@ -10,7 +10,7 @@ from tests.data.web_server import RangeServer
 
 @pytest.fixture
 def server(tmp_path):
-    pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp: pip install 'osum[remote]'")
+    pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp (the extra remote)")
     (tmp_path / "web").mkdir()
     with RangeServer(tmp_path / "web") as serving:
         yield serving
