@@ -110,7 +110,7 @@ class Cluster:
 
     def run(self, *argv: str | Path, **kwargs) -> subprocess.CompletedProcess:
         """Run a command as from the cluster's login node."""
-        kwargs = {"text": True, "capture_output": True, "timeout": 300, "env": self.env, **kwargs}
+        kwargs = {"text": True, "capture_output": True, "timeout": 900, "env": self.env, **kwargs}
         return subprocess.run([str(word) for word in argv], **kwargs)
 
     def job(self, number: str) -> dict[str, str]:

@@ -165,6 +165,20 @@ def test_a_command_that_ends_as_saved_is_queued_again_but_not_for_ever(cluster, 
     assert text.count("\nrun\n") == 2 and "not queued again after 1 times; raise max_requeues" in text
 
 
+def test_a_job_that_loses_a_node_goes_on_elsewhere(cluster, submit, folder):
+    job = submit("--nodes", "2", "x.log", "bash", "-c", ASKED_TO_STOP.format(status=1))
+    has(folder / "x.log", "\nrun")
+    lost = cluster.run("scontrol", "show", "hostnames", cluster.job(job)["NodeList"]).stdout.split()[1]
+    cluster.kill_node(lost)
+    try:
+        ended = cluster.wait(job, 120)
+        assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1")
+        assert lost not in cluster.run("scontrol", "show", "hostnames", ended["NodeList"]).stdout.split()
+        assert (folder / "x.log").read_text().count("\nfinished") == 2
+    finally:
+        cluster.revive(lost)
+
+
 def test_scancel_leaves_nothing_behind(cluster, submit, folder):
     if not FREEZER.is_dir():
         pytest.skip("Slurm can't catch processes that left their session without the freezer of cgroups v1")

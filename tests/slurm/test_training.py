@@ -1,4 +1,4 @@
-"""Training on two nodes that is asked to stop, or loses a node: it goes on and ends as one that ran through."""
+"""Training on two nodes that is asked to stop, or loses one: it goes on and ends as one that ran through."""
 
 import json
 
@@ -20,13 +20,13 @@ LEARNT = ("split", "step", "epoch", "loss", "loss.asr", "loss.sgc", "token_accur
 
 
 @pytest.fixture(scope="module")
-def train(cluster, repo_root, shards_dir, tokenizer_dir, tmp_path_factory):
-    """`train("name")` -> the number of a job that trains on two nodes in `train.folder / name`."""
+def train(repo_root, shards_dir, tokenizer_dir, tmp_path_factory):
+    """`train(cluster, "name")` -> the number of a job that trains on two nodes in `train.folder / name`."""
     folder = tmp_path_factory.mktemp("training")
     (folder / "c.yaml").write_text(yaml.safe_dump(TRAINING))
     (folder / "path.sh").write_text(f". {repo_root}/egs/osum/path.sh\n")
 
-    def submit(name):
+    def submit(cluster, name):
         options = {"config": "c.yaml", "shards_dir": shards_dir, "tokenizer_dir": tokenizer_dir, "out_dir": name}
         words = [word for option, value in options.items() for word in (f"--{option}", value)]
         command = ("python", "-m", "osum.bin.train_whisper", *words)
@@ -40,7 +40,7 @@ def train(cluster, repo_root, shards_dir, tokenizer_dir, tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(cluster, train):
     """The metrics and weights of a run that nothing happened to."""
-    assert cluster.wait(train("whole"), 240)["JobState"] == "COMPLETED", log(train, "whole")
+    assert cluster.wait(train(cluster, "whole"), 240)["JobState"] == "COMPLETED", log(train, "whole")
     return result(train.folder / "whole")
 
 
@@ -62,7 +62,7 @@ def assert_same(found, whole):
 
 
 def test_a_run_that_is_asked_to_stop_goes_on_to_the_bit(cluster, train, whole):
-    job = train("stopped")
+    job = train(cluster, "stopped")
     wait_until(lambda: "train step=20/" in log(train, "stopped"), "it did not begin")
     cluster.run("scancel", "--signal=USR1", job)  # to the ranks only
     ended = cluster.wait(job, 240)
@@ -73,17 +73,17 @@ def test_a_run_that_is_asked_to_stop_goes_on_to_the_bit(cluster, train, whole):
     assert_same(result(train.folder / "stopped"), whole)
 
 
-def test_a_run_that_loses_a_node_goes_on_elsewhere_from_its_last_checkpoint(cluster, train, whole):
-    job = train("lost")
+def test_a_run_that_loses_a_host_goes_on_elsewhere_from_its_last_checkpoint(hosts, train, whole):
+    job = train(hosts, "lost")
     wait_until(lambda: "checkpoint step=30 " in log(train, "lost"), "it did not begin")
-    nodes = cluster.run("scontrol", "show", "hostnames", cluster.job(job)["NodeList"]).stdout.split()
-    cluster.kill_node(nodes[1])
+    nodes = hosts.run("scontrol", "show", "hostnames", hosts.job(job)["NodeList"]).stdout.split()
+    hosts.kill_node(nodes[1])
     try:
-        ended = cluster.wait(job, 300)
+        ended = hosts.wait(job, 300)
         text = log(train, "lost")
         assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), text
-        assert nodes[1] not in cluster.run("scontrol", "show", "hostnames", ended["NodeList"]).stdout.split()
+        assert nodes[1] not in hosts.run("scontrol", "show", "hostnames", ended["NodeList"]).stdout.split()
         assert "resume step=" in text
         assert_same(result(train.folder / "lost"), whole)
     finally:
-        cluster.revive(nodes[1])
+        hosts.revive(nodes[1])

@@ -45,12 +45,19 @@ def test_a_signal_is_noted_and_the_handlers_of_before_come_back(number):
     assert signal.getsignal(number) == before
 
 
+def say_and_sleep(connection):
+    connection.send("here")
+    time.sleep(60)
+
+
 def test_a_forked_worker_can_still_be_terminated():
     with preemption.listening() as request:
-        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        ours, theirs = multiprocessing.Pipe()
+        worker = multiprocessing.get_context("fork").Process(target=say_and_sleep, args=(theirs,))
         worker.start()
+        assert ours.recv() == "here"  # Python drops the signals of a process that has just been forked
         worker.terminate()
-        worker.join(10)
+        worker.join(30)
         assert worker.exitcode == 143
     assert not request.received
 
