@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ
 from osum.data.balance import Budget, Sizes, deal_all
 from osum.data.draws import Draws, none_usable, usable
 from osum.data.index import Index
-from osum.data.lengths import CHUNK_ROWS, Lengths, num_samples
+from osum.data.lengths import Lengths, num_samples
 from osum.data.plan_config import PlanConfig
 from osum.data.shares import TaskMix
 from osum.outputs import atomic_write
@@ -84,16 +85,15 @@ def make(index: Index, lengths: Lengths, cfg: PlanConfig) -> Survey:
     ValueError when nothing fits the budgets.
     """
     weights = corpus_weights(index, cfg)
-    starts = _run_starts(lengths.rows)
-    mix, unfit, dropped = _task_mix(lengths, cfg, weights)
-    if len(mix.patterns) == 0:
-        raise none_usable(index.folder, dropped)
+    look = _first_look(lengths, cfg, weights)
+    if len(look.mix.patterns) == 0:
+        raise none_usable(index.folder, look.dropped)
     num_visits = max(1, int(np.ceil(weights.max(initial=0.0))))
-    sums, variances = np.zeros((3, len(starts) - 1, num_visits)), np.zeros(2)
+    sums, variances = np.zeros((3, len(look.corpora), num_visits)), np.zeros(2)
     num_items = 0.0
     for first, part in lengths.chunks():
-        moments = _moments(part, cfg, mix)
-        runs = np.searchsorted(starts, np.arange(first, first + len(part.rows)), side="right") - 1
+        moments = _moments(part, cfg, look.mix)
+        runs = np.searchsorted(look.starts, np.arange(first, first + len(part.rows)), side="right") - 1
         edges = np.flatnonzero(np.diff(runs, prepend=-1))
         for visit in range(num_visits):
             present = np.clip(weights[part.rows["corpus"]] - visit, 0.0, 1.0) * moments.serves
@@ -102,9 +102,8 @@ def make(index: Index, lengths: Lengths, cfg: PlanConfig) -> Survey:
             variances[0] += (present * (moments.squared_tokens - present * moments.tokens**2)).sum()
             variances[1] += (present * (1 - present) * moments.samples**2).sum()
             num_items += float(present.sum())
-    efficiency = _efficiency(lengths, cfg, mix, starts)
-    corpora = lengths.rows["corpus"][starts[:-1]].astype(np.int64)
-    return Survey(starts, corpora, sums, variances, num_items, efficiency, mix, unfit, dropped)
+    efficiency = _efficiency(lengths, cfg, look.mix, look.starts)
+    return Survey(look.starts, look.corpora, sums, variances, num_items, efficiency, look.mix, look.unfit, look.dropped)
 
 
 def corpus_weights(index: Index, cfg: PlanConfig) -> np.ndarray:
@@ -156,30 +155,49 @@ def _prefix_moments(lengths: Lengths) -> tuple[np.ndarray, np.ndarray]:
     return means.T, variances.T
 
 
-def _task_mix(
-    lengths: Lengths, cfg: PlanConfig, weights: np.ndarray
-) -> tuple[TaskMix, np.ndarray, dict[str, np.ndarray]]:
-    """Count task sets, each row as often as it is visited; sum up what is left out."""
-    counted: dict[int, float] = {}
+@dataclass(frozen=True)
+class _FirstLook:
+    """What must be known before anything can be summed up; as in `Survey`."""
+
+    starts: np.ndarray
+    corpora: np.ndarray
+    mix: TaskMix
+    unfit: np.ndarray
+    dropped: dict[str, np.ndarray]
+
+
+def _first_look(lengths: Lengths, cfg: PlanConfig, weights: np.ndarray) -> _FirstLook:
+    """Find the runs; count task sets, each row as often as it is visited; list what is left out."""
+    counted: Counter[int] = Counter()
     unfit = np.zeros(len(lengths.tasks), dtype=np.int64)
-    dropped: dict[str, list[np.ndarray]] = {reason: [] for reason in REASONS}
+    dropped: dict[str, list[np.ndarray]] = {reason: [np.zeros(0, dtype=np.uint32)] for reason in REASONS}
+    starts, corpora, before = [], [], -1
     for first, part in lengths.chunks():
         found = usable(part, cfg)
         sets, inverse = np.unique(found.sets, return_inverse=True)
-        visits = np.bincount(inverse, weights[part.rows["corpus"]])
-        for key, count in zip(sets.tolist(), visits.tolist(), strict=True):
-            counted[key] = counted.get(key, 0.0) + count
+        counted.update(dict(zip(sets.tolist(), np.bincount(inverse, weights[part.rows["corpus"]]), strict=True)))
         unfit += found.unfit
         for reason, rows in found.dropped.items():
             dropped[reason].append((rows + first).astype(np.uint32))
-    counted.pop(0, None)
-    patterns = np.array(sorted(counted), dtype=np.uint64)
-    # A corpus of weight 0 counts for nothing, but its task sets must be known.
-    counts = np.array([max(counted[int(p)], 1e-9) for p in patterns])
+        new = np.flatnonzero(np.diff(part.rows["shard"].astype(np.int64), prepend=before))
+        starts.append(first + new)
+        corpora.append(part.rows["corpus"][new])
+        before = int(part.rows["shard"][-1])
+    del counted[0]
     task_weights = np.array([cfg.task_weights.get(t, 1.0) for t in lengths.tasks])
-    none = np.zeros(0, dtype=np.uint32)
-    left_out = {reason: np.concatenate([none, *found]) for reason, found in dropped.items()}
-    return TaskMix.fit(patterns, counts, task_weights), unfit, left_out
+    patterns = sorted(counted)
+    # A corpus of weight 0 counts for nothing, but its task sets must be known.
+    counts = np.array([max(counted[pattern], 1e-9) for pattern in patterns])
+    mix = TaskMix.fit(np.array(patterns, dtype=np.uint64), counts, task_weights)
+    shards = np.concatenate(starts)
+    kept = np.unique(shards // MIN_RUN_ROWS, return_index=True)[1]  # one start in so many rows at most
+    return _FirstLook(
+        np.append(shards[kept], len(lengths.rows)),
+        np.concatenate(corpora)[kept].astype(np.int64),
+        mix,
+        unfit,
+        {reason: np.concatenate(rows) for reason, rows in dropped.items()},
+    )
 
 
 def _efficiency(lengths: Lengths, cfg: PlanConfig, mix: TaskMix, starts: np.ndarray) -> float:
@@ -201,18 +219,6 @@ def _efficiency(lengths: Lengths, cfg: PlanConfig, mix: TaskMix, starts: np.ndar
     _, num_packs = deal_all(sizes, budget, 1, draws.uniform("order"))
     # One pack fewer was too few: then full packs are not a matter of where the number was rounded.
     return min(1.0, sizes.fewest_packs(budget) / max(1, num_packs - 1))
-
-
-def _run_starts(rows: np.ndarray) -> np.ndarray:
-    """(Q + 1,) int64 first row of each run, and the number of rows."""
-    found, before = [], -1
-    for start in range(0, len(rows), CHUNK_ROWS):
-        shards = rows["shard"][start : start + CHUNK_ROWS].astype(np.int64)
-        found.append(start + np.flatnonzero(np.diff(shards, prepend=before)))
-        before = int(shards[-1])
-    starts = np.concatenate(found)
-    kept = np.unique(starts // MIN_RUN_ROWS, return_index=True)[1]  # one start in so many rows at most
-    return np.append(starts[kept], len(rows)).astype(np.int64)
 
 
 def _path(lengths: Lengths, cfg: PlanConfig) -> Path | None:

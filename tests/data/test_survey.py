@@ -64,7 +64,6 @@ def test_weights_make_visits(corpus):
 def test_chunks_change_nothing(corpus, monkeypatch):
     whole = make(*corpus, replace(CFG, max_audio_s=2.0))
     monkeypatch.setattr(lengths_module, "CHUNK_ROWS", 7)
-    monkeypatch.setattr(survey_module, "CHUNK_ROWS", 7)
     chunked = make(*corpus, replace(CFG, max_audio_s=2.0))
     np.testing.assert_allclose(chunked.sums, whole.sums)
     assert chunked.starts.tolist() == whole.starts.tolist() and chunked.unfit.tolist() == whole.unfit.tolist()
