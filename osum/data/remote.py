@@ -8,6 +8,8 @@ from typing import Any
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
 
+STORES = frozenset({"http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "hdfs", "file", "memory"})
+"""What an address may begin with. fsspec knows more, and among them some that write or run something."""
 MISSING = frozenset({404, 410})
 FORBIDDEN = frozenset({401, 403})
 OUT_OF_RANGE = 416
@@ -23,8 +25,13 @@ class Remote:
     def __init__(self, address: str, timeout_s: float) -> None:
         """An answer may take `timeout_s`, if the package of the store is asynchronous (http, s3, gs).
 
-        ValueError if no store has such addresses, or its package is missing.
+        ValueError if the address is of none of STORES, or the package of its store is missing.
         """
+        scheme = address.partition("://")[0]
+        if scheme not in STORES:
+            raise ValueError(
+                f"{address}: not read from {scheme!r}, only from {', '.join(sorted(STORES))}; copy the file"
+            )
         try:
             # fsspec keeps a connection per process and thread.
             self._store, self._path = fsspec.core.url_to_fs(address)

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,7 @@ class StalledError(OSError):
 
 
 def is_remote(path: str) -> bool:
-    """Tell an address (`scheme://...`) from a local path."""
+    """Tell an address (`scheme://...`) from a local path; whether there is such a store shows when it is read."""
     return "://" in path
 
 
@@ -52,6 +53,7 @@ class Storage:
         """Remote reads are tried so often, with growing waits between; each may take so long."""
         self._attempts, self._backoff_s, self._timeout_s = attempts, backoff_s, timeout_s
         self._files: OrderedDict[str, int] = OrderedDict()
+        weakref.finalize(self, _close, self._files)
 
     def size(self, path: str) -> int:
         """Return the size of a file, bytes.
@@ -133,6 +135,11 @@ class RangeFile(io.RawIOBase):
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+
+def _close(files: OrderedDict[str, int]) -> None:
+    while files:
+        os.close(files.popitem()[1])
 
 
 def _open(path: str) -> int:

@@ -1,9 +1,16 @@
 import os
+import sys
 
+import fsspec
 import numpy as np
 import pytest
 
+from osum import tasks
+from osum.data import storage as storage_module
+from osum.data.examples import Item, make_example
+from osum.data.loader import Pack, PackDataset, load_packs
 from osum.data.storage import StalledError, Storage, is_remote, place
+from osum.text.template import SulmTemplate
 from tests.data.foreign import reasons, speech, write_list, write_tar
 from tests.data.web_server import RangeServer
 
@@ -95,9 +102,47 @@ def test_a_range_beyond_the_end_is_an_error_of_the_data(server, storage):
         storage.read(f"{server.address}/a", 10, 3)
 
 
-def test_an_address_of_no_store_is_named(storage):
-    with pytest.raises(ValueError, match=r"gopher://x/a: can't be read .*install that package"):
-        storage.size("gopher://x/a")
+@pytest.mark.parametrize("address", ["gopher://x/a", "simplecache::http://x/a", "ssh://x/a", "://a"])
+def test_addresses_that_are_not_read_are_named(storage, address):
+    with pytest.raises(ValueError, match=rf"{address}: not read from .*, only from .*, http, .*; copy the file"):
+        storage.size(address)
+
+
+def test_a_store_without_its_package_is_named(storage, monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(ValueError, match=r"s3://bucket/a: can't be read \(Install s3fs .*install that package"):
+        storage.size("s3://bucket/a")
+
+
+def test_stores_that_are_not_asynchronous(storage):
+    fsspec.filesystem("memory").pipe("/osum-test/a", bytes(range(10)))
+    assert storage.size("memory://osum-test/a") == 10
+    assert storage.read("memory://osum-test/a", 4, 3) == bytes([4, 5, 6])
+    with pytest.raises(FileNotFoundError, match="memory://osum-test/b: no such file in the store"):
+        storage.size("memory://osum-test/b")
+
+
+def test_files_are_closed_with_their_storage(tmp_path):
+    (tmp_path / "a").write_bytes(b"content")
+    before = len(os.listdir("/proc/self/fd"))
+    storage = Storage()
+    assert storage.read(str(tmp_path / "a"), 0, 3) == b"con"
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    del storage
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_workers_read_from_a_web_server(server, index_of, tmp_path, task_objects, prompts, tokenizer):
+    members = {}
+    for i in range(6):
+        members |= {f"u{i}.txt": "hello", f"u{i}.wav": speech(8_000 + i, seed=i)}
+    write_tar(server.folder / "a.tar", members)
+    index, _ = index_of("wenet_shard", write_list(tmp_path / "a.list", f"{server.address}/a.tar"), language="en")
+    dataset = PackDataset(index, task_objects, prompts, SulmTemplate(tokenizer))
+    packs = [Pack(0, [Item(row, "asr", 0), Item(row + 1, "asr", 0)]) for row in (0, 2, 4)]
+    loaded = list(load_packs(dataset, packs, num_workers=2))
+    assert [pack.batch.keys for pack in loaded] == [["u0", "u1"], ["u2", "u3"], ["u4", "u5"]]
+    assert [pack.batch.audio_lens.tolist() for pack in loaded] == [[8_000, 8_001], [8_002, 8_003], [8_004, 8_005]]
 
 
 def test_tars_of_a_web_server_are_indexed_and_read(server, index_of, tmp_path):
@@ -117,13 +162,9 @@ def test_tars_of_a_web_server_are_indexed_and_read(server, index_of, tmp_path):
 
 
 def test_a_stalled_read_drops_the_utterance_by_name(server, index_of, tmp_path, monkeypatch):
-    from osum import tasks
-    from osum.data import storage
-    from osum.data.examples import Item, make_example
-
     write_tar(server.folder / "a.tar", {"u.txt": "hello", "u.wav": speech()})
     index, _ = index_of("wenet_shard", write_list(tmp_path / "a.list", f"{server.address}/a.tar"))
-    monkeypatch.setattr(storage.time, "sleep", lambda _: None)
+    monkeypatch.setattr(storage_module.time, "sleep", lambda _: None)
     server.faults = ["hang up"] * 20
     dropped = make_example(index, Item(0, "asr", 0), {"asr": tasks.get("asr")}, {"asr": {"en": ("write",)}})
     assert dropped.key == "u" and dropped.reason.startswith(f"stalled: {server.address}/a.tar: no answer in 4 attempts")
