@@ -40,7 +40,7 @@ def train(repo_root, shards_dir, tokenizer_dir, tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(cluster, train):
     """The metrics and weights of a run that nothing happened to."""
-    assert cluster.wait(train(cluster, "whole"), 240)["JobState"] == "COMPLETED", log(train, "whole")
+    assert cluster.wait(train(cluster, "whole"), 600)["JobState"] == "COMPLETED", log(train, "whole")
     return result(train.folder / "whole")
 
 
@@ -63,9 +63,9 @@ def assert_same(found, whole):
 
 def test_a_run_that_is_asked_to_stop_goes_on_to_the_bit(cluster, train, whole):
     job = train(cluster, "stopped")
-    wait_until(lambda: "train step=20/" in log(train, "stopped"), "it did not begin")
+    wait_until(lambda: "train step=20/" in log(train, "stopped"), "it did not begin", 300)
     cluster.run("scancel", "--signal=USR1", job)  # to the ranks only
-    ended = cluster.wait(job, 240)
+    ended = cluster.wait(job, 600)
     text = log(train, "stopped")
     assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), text
     assert "signal=SIGUSR1: saved; the same command goes on from here" in text
@@ -75,11 +75,11 @@ def test_a_run_that_is_asked_to_stop_goes_on_to_the_bit(cluster, train, whole):
 
 def test_a_run_that_loses_a_host_goes_on_elsewhere_from_its_last_checkpoint(hosts, train, whole):
     job = train(hosts, "lost")
-    wait_until(lambda: "checkpoint step=30 " in log(train, "lost"), "it did not begin")
+    wait_until(lambda: "checkpoint step=30 " in log(train, "lost"), "it did not begin", 300)
     nodes = hosts.run("scontrol", "show", "hostnames", hosts.job(job)["NodeList"]).stdout.split()
     hosts.kill_node(nodes[1])
     try:
-        ended = hosts.wait(job, 300)
+        ended = hosts.wait(job, 600)
         text = log(train, "lost")
         assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), text
         assert nodes[1] not in hosts.run("scontrol", "show", "hostnames", ended["NodeList"]).stdout.split()
