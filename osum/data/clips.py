@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+MAX_TIME_S = 1e9
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -23,9 +25,15 @@ class Clip:
     @classmethod
     def from_json(cls, obj: Any) -> Clip:
         """Build from the plain form. ValueError if it is not one."""
-        numbers = isinstance(obj, dict) and all(v is None or type(v) in (int, float) for v in obj.values())
-        if not numbers or set(obj) != {f.name for f in fields(cls)} or not 0 <= (obj["start_s"] or 0) < 1e9:
+        if not isinstance(obj, dict) or set(obj) != {f.name for f in fields(cls)}:
             raise ValueError("not a clip")
+        start_s, duration_s, channel = obj["start_s"], obj["duration_s"], obj["channel"]
+        times = [start_s] if duration_s is None else [start_s, duration_s]
+        # Written so that a time that is not a number fails.
+        if not all(type(time) in (int, float) and 0 <= time < MAX_TIME_S for time in times):
+            raise ValueError("not a clip: times")
+        if channel is not None and type(channel) is not int:
+            raise ValueError("not a clip: channel")
         return cls(**obj)
 
 

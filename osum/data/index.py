@@ -211,6 +211,8 @@ def _header(path: Path) -> Header:
         names = (header.shards, header.tasks, header.corpora, header.languages)
         if not all(isinstance(of, list) and all(isinstance(name, str) for name in of) for of in names):
             raise TypeError("names are no text")
+        if header.utterances not in (None, UTTERANCES_NAME):
+            raise ValueError(f"utterances in {header.utterances!r}")
     except (ValueError, TypeError, AttributeError, RecursionError) as err:
         raise ValueError(f"{path}: not the header of an index ({err}); run the shard stage again") from err
     return header
