@@ -103,7 +103,7 @@ fi
 command -v sbatch >/dev/null || die "there is no sbatch here; run this on a login node of a Slurm cluster"
 if [ -f "$job_file" ]; then
   queued=$(<"$job_file")
-  if state=$(squeue --noheader --jobs="$queued" --format=%T 2>/dev/null) && [ -n "$state" ]; then
+  if state=$(squeue --me --noheader --jobs="$queued" --format=%T 2>/dev/null) && [ -n "$state" ]; then
     die "job $queued of $log is still ${state%%$'\n'*}; wait until it has ended, or: scancel $queued"
   fi
 fi

@@ -44,8 +44,9 @@ requeue() {
 
 run_job() {
   local status=0
-  export TQDM_DISABLE=1                                                    # nobody watches
-  [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK # srun asks for it again
+  export TQDM_DISABLE=1 # nobody watches
+  # srun does not take it over from sbatch.
+  [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
   note "host=$(hostname) nodes=$SLURM_JOB_NODELIST job=$SLURM_JOB_ID restart=${SLURM_RESTART_COUNT:-0}" \
     "folder=$PWD command=${*@Q}"
   export_master
