@@ -2,7 +2,7 @@
 # Options that every launcher takes, so that one can stand for the other; run.sh has no use for most of them.
 
 conf='' kind=all nodes='' tasks='' gpus='' cpus='' mem='' time='' partition='' account='' extra='' signal_s=''
-max_requeues='' array='' after='' dry_run=''
+max_requeues='' retries='' array='' after='' dry_run=''
 
 launcher_options="  --array N           run the command N times; in LOG and in the command, %a becomes 1 to N
   --dry-run           show what would be done
@@ -20,4 +20,5 @@ launcher_options="  --array N           run the command N times; in LOG and in t
   --extra OPTIONS     more options of sbatch, separated by spaces
   --signal-s N        let the command save N seconds before the time limit, and queue it again to go on
   --max-requeues N    how often it may be queued again
+  --retries N         queue it again when a process stalled or was killed, unless that was its Nth new start
   --help              this text"

@@ -21,7 +21,7 @@ $launcher_options"
 # read_conf FILE SECTION: sets the options of a section that have no value yet.
 read_conf() {
   local line section='' number=0 known name value
-  known=$(sed -nE '/^  --nodes/,/^  --max/s/^  --([a-z-]+) .*/\1/p' <<<"$usage")
+  known=$(sed -nE '/^  --nodes/,/^  --retries/s/^  --([a-z-]+) .*/\1/p' <<<"$usage")
   while IFS= read -r line || [ -n "$line" ]; do
     number=$((number + 1))
     read -r line <<<"${line%%#*}" || true # without the blanks around it
@@ -51,10 +51,10 @@ if [ -n "$conf" ]; then
   read_conf "$conf" "$kind"
   read_conf "$conf" all
 fi
-nodes=${nodes:-1} tasks=${tasks:-1} max_requeues=${max_requeues:-100}
-for name in nodes tasks gpus cpus signal-s max-requeues array; do
+nodes=${nodes:-1} tasks=${tasks:-1} max_requeues=${max_requeues:-100} retries=${retries:-0}
+for name in nodes tasks gpus cpus signal-s max-requeues retries array; do
   value=${name//-/_}
-  [ -z "${!value}" ] || require_number "$name" "${!value}" "$([[ $name =~ gpus|max ]] && echo 0 || echo 1)"
+  [ -z "${!value}" ] || require_number "$name" "${!value}" "$([[ $name =~ gpus|max|retries ]] && echo 0 || echo 1)"
 done
 stem=${log%.log}
 sbatch_file=${stem//.%a/}.sbatch job_file=${stem//.%a/}.job
@@ -90,7 +90,7 @@ render() {
   directives | sed 's/^/#SBATCH /'
   printf '\n. %q\n' "$utils/slurm_job.sh"
   [ ! -f path.sh ] || printf '. ./path.sh\n'
-  printf 'max_requeues=%d\nrun_job %s\n' "$max_requeues" "$(quoted_command "${arguments[@]:1}")"
+  printf 'max_requeues=%d retries=%d\nrun_job %s\n' "$max_requeues" "$retries" "$(quoted_command "${arguments[@]:1}")"
 }
 
 submit=(sbatch --parsable --kill-on-invalid-dep=yes ${after:+"--dependency=afterok:$after"} "$sbatch_file")

@@ -1,8 +1,9 @@
-# shellcheck shell=bash disable=SC2154 # max_requeues is the job's
+# shellcheck shell=bash disable=SC2154 # max_requeues and retries are the job's
 # What a job of slurm.sh does; its sbatch file sources this before anything else, then calls run_job COMMAND...
 set -uo pipefail
 
-SAVED_STATUS=85 # of osum/train/preemption.py: the command has saved and wants to go on
+SAVED_STATUS=85   # of osum/train/preemption.py: the command has saved and wants to go on
+STALLED_STATUS=86 # of osum/train/watchdog.py: nothing moved any more
 
 # From the first line on: a signal that comes while the environment is prepared must not be lost, nor end the job.
 told='' ended='' steps=''
@@ -29,13 +30,20 @@ start_steps() {
   steps=$!
 }
 
-# requeue STATUS: lets Slurm start this job again, with the same number. Returns if it may not.
+# requeue STATUS: lets Slurm start this job again, with the same number. Returns if it should or may not.
 requeue() {
-  if [ "${SLURM_RESTART_COUNT:-0}" -ge "$max_requeues" ]; then
-    note "not queued again after $max_requeues times; raise max_requeues"
+  local name=''
+  if [ "$1" -eq "$SAVED_STATUS" ] || [ -n "$told" ]; then
+    name=max_requeues
+  elif [ "$1" -eq "$STALLED_STATUS" ] || [ "$1" -gt 128 ]; then
+    name=retries
+  fi
+  [ -n "$name" ] && [ "$1" -ne 0 ] && [ -z "$ended" ] || return 0
+  if [ "${SLURM_RESTART_COUNT:-0}" -ge "${!name}" ]; then
+    note "not queued again after ${SLURM_RESTART_COUNT:-0} new starts: $name is ${!name}"
     return
   fi
-  note "saved, queued again: status=$1 wall_s=$SECONDS"
+  note "queued again: status=$1 wall_s=$SECONDS"
   scontrol requeue "$SLURM_JOB_ID" || return
   sleep 300 & # Slurm ends this script
   wait $!
@@ -62,9 +70,7 @@ run_job() {
   else
     status=$SAVED_STATUS # nothing was begun
   fi
-  if [ "$status" -ne 0 ] && [ -z "$ended" ] && { [ "$status" -eq "$SAVED_STATUS" ] || [ -n "$told" ]; }; then
-    requeue "$status"
-  fi
+  requeue "$status"
   note "status=$status wall_s=$SECONDS"
   exit "$status"
 }

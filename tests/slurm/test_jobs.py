@@ -162,7 +162,14 @@ def test_a_command_that_ends_as_saved_is_queued_again_but_not_for_ever(cluster, 
     ended = cluster.wait(job)
     assert (ended["JobState"], ended["Restarts"], ended["ExitCode"]) == ("FAILED", "1", "85:0")
     text = (folder / "x.log").read_text()
-    assert text.count("\nrun\n") == 2 and "not queued again after 1 times; raise max_requeues" in text
+    assert text.count("\nrun\n") == 2 and "not queued again after 1 new starts: max_requeues is 1" in text
+
+
+def test_a_job_with_a_killed_process_is_queued_again_if_that_is_asked_for(cluster, submit, folder):
+    job = submit("--retries", "1", "x.log", "bash", "-c", "echo run; kill -KILL $$")
+    ended = cluster.wait(job)
+    assert (ended["JobState"], ended["Restarts"], ended["ExitCode"]) == ("FAILED", "1", "137:0")
+    assert "not queued again after 1 new starts: retries is 1" in (folder / "x.log").read_text()
 
 
 def test_a_job_that_loses_a_node_goes_on_elsewhere(cluster, submit, folder):

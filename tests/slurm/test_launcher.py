@@ -21,6 +21,7 @@ time = 1-00:00:00
 extra = --qos=high --exclude=n[7-8]
 signal_s = 120
 max_requeues = 9
+retries = 3
 
 [decode]
 time = 5
@@ -62,7 +63,7 @@ def test_the_file_is_shown_and_nothing_is_written(launch):
     ]
     assert lines[-5:] == [
         ". ./path.sh",
-        "max_requeues=100",
+        "max_requeues=100 retries=0",
         "run_job python -m some.module \\",
         "  --config a\\ b.yaml \\",
         "  --flag",
@@ -88,7 +89,7 @@ def test_the_options_of_a_kind_come_before_those_of_all_and_given_ones_before_bo
         "--qos=high",
         "--exclude=n[7-8]",
     ]
-    assert "#SBATCH --nodes=2" in train and "max_requeues=9" in train
+    assert "#SBATCH --nodes=2" in train and "max_requeues=9 retries=3" in train
     decode = shown(launch(*conf, "decode", "x.log", "true"))
     assert {"#SBATCH --nodes=4", "#SBATCH --time=5", "#SBATCH --account=ours"} <= set(decode)
     assert not [line for line in decode if "qos" in line or "signal" in line]

@@ -69,7 +69,7 @@ def test_a_run_that_is_asked_to_stop_goes_on_to_the_bit(cluster, train, whole):
     text = log(train, "stopped")
     assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), text
     assert "signal=SIGUSR1: saved; the same command goes on from here" in text
-    assert "saved, queued again: status=85" in text and text.count("resume step=") == 1
+    assert "queued again: status=85" in text and text.count("resume step=") == 1
     assert_same(result(train.folder / "stopped"), whole)
 
 
