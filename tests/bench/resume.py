@@ -27,12 +27,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from bench import report  # noqa: E402
 from runs import Run, differing, finish  # noqa: E402
 
-TRAIN = {"max_steps": 150, "log_every": 2, "valid_every": 5, "save_every": 3, "keep_best": {"loss": 2}}
+TRAIN = {"max_steps": 80, "log_every": 2, "valid_every": 5, "save_every": 3, "keep_best": {"loss": 2}}
 MOMENTS = ("step", "validate", "_save", "_close_epoch")
 """Methods of the trainer, of which a kill notes the one that it met."""
 AIMS = ("any", "step", "validate", "save", "save", "start")
 """Where a kill may aim at: a moment in one of them, or within the first steps of a life, or before."""
 WINDOW_STEPS = 6
+LIMIT_S = 1800.0
+"""Longest run that is not killed."""
 
 
 def main() -> None:
@@ -70,7 +72,7 @@ def make_inputs(folder: Path) -> tuple[Path, Path]:
 def killed_and_whole(folder: Path, inputs: tuple[Path, Path], num_ranks: int, num_kills: int, seed: int) -> dict:
     """Return in which methods the kills came, and what differs in the end."""
     whole = Run(folder / f"whole-{num_ranks}", *inputs, num_ranks, TRAIN)
-    assert finish(whole.start()) == [0] * num_ranks, f"see {whole.folder}/log.0"
+    assert finish(whole.start(), LIMIT_S) == [0] * num_ranks, f"see {whole.folder}/log.0"
     lines = [json.loads(line) for line in (whole.out_dir / "metrics.jsonl").read_text().splitlines()]
     step_s = (lines[-1]["wall_s"] - lines[0]["wall_s"]) / (lines[-1]["step"] - lines[0]["step"])
     run = Run(folder / f"killed-{num_ranks}", *inputs, num_ranks, TRAIN)
@@ -81,7 +83,7 @@ def killed_and_whole(folder: Path, inputs: tuple[Path, Path], num_ranks: int, nu
         victim, moment = kill_once(run, rng, step_s)
         moments[moment] += 1
         print(f"| {num_ranks} | {number + 1} | {victim} | {moment} | {' | '.join(left_behind(run))} |", flush=True)
-    assert finish(run.start()) == [0] * num_ranks, f"see {run.folder}/log.0"
+    assert finish(run.start(), LIMIT_S) == [0] * num_ranks, f"see {run.folder}/log.0"
     differs = differing(run.result(), whole.result())
     print(
         f"\n{num_ranks} ranks, {num_kills} kills: "

@@ -39,9 +39,10 @@ def start(tmp_path_factory, shards_dir, tokenizer_dir):
             done[key] = made.out_dir
         return done[key]
 
-    def made_run(num_ranks: int, parallel: str) -> Run:
+    def made_run(num_ranks: int, parallel: str, **changes) -> Run:
         folder = tmp_path_factory.mktemp(f"{parallel}{num_ranks}")
-        return Run(folder, shards_dir, tokenizer_dir, num_ranks, {**TRAIN, "compute": {"parallel": parallel}})
+        train = {**TRAIN, "compute": {"parallel": parallel}, **changes}
+        return Run(folder, shards_dir, tokenizer_dir, num_ranks, train)
 
     run.make = made_run
     return run
@@ -79,6 +80,17 @@ def test_losses_and_gradients_do_not_depend_on_ranks_or_shards(start, num_ranks,
         torch.testing.assert_close(
             found[name], value, rtol=0, atol=REL * scale, msg=lambda m, name=name: f"{name}: {m}"
         )
+
+
+def test_phases_are_the_same_on_two_ranks(start):
+    phases = [{"train": ["^adaptor", "^boundaries"]}, {"start_step": 1, "train": [""]}]
+    runs = [start.make(num_ranks, "ddp", phases=phases) for num_ranks in (1, 2)]
+    for run in runs:
+        assert finish(run.start()) == [0] * run.num_ranks, log_of(run)
+    one, other = (run.out_dir for run in runs)
+    assert_equal_metrics(one, other)
+    assert first_gradients(one).keys() == first_gradients(other).keys() < first_gradients(start(1)).keys()
+    assert metrics(one)[1][1]["grad_norm"] != pytest.approx(metrics(start(1))[1][1]["grad_norm"], rel=REL)
 
 
 def test_the_final_model_is_whole(start):
