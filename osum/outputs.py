@@ -76,6 +76,7 @@ def move_durably(source: Path, target: Path) -> None:
 def input_fingerprint(path: Path) -> str:
     """Return what identifies an input: the done-mark of a stage's folder, else the content of a file.
 
+    Of a pretrained model's folder, its config and the sizes of its files: the weights take minutes to read.
     FileNotFoundError when the input is missing or its stage has not finished.
     """
     if (path / DONE_MARK).is_file():
@@ -83,6 +84,9 @@ def input_fingerprint(path: Path) -> str:
     if path.is_file():
         with open(path, "rb") as f:
             return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
+    if (path / "config.json").is_file():
+        sizes = {p.name: p.stat().st_size for p in path.iterdir() if p.is_file()}
+        return digest({"config": (path / "config.json").read_text(encoding="utf-8"), "sizes": sizes})
     if path.is_dir():
         raise FileNotFoundError(f"{path}: the stage that writes it has not finished; run that stage again")
     raise FileNotFoundError(f"{path}: not found; run the stage that writes it first")
@@ -161,12 +165,15 @@ def _up_to_date(
     if old is None:
         return False
     changed = differences(_completed(old["config"], config_module.defaults(config)), mark["config"])
-    same_inputs = sorted(old["inputs"].values()) == sorted(mark["inputs"].values())
-    if old["complete"] and not changed and same_inputs:
+    inputs = mark["inputs"]
+    if in_place and old["inputs"].keys() < inputs.keys():
+        # The config says which there are: what an unchanged one adds, older code did not look at.
+        inputs = {path: inputs[path] for path in old["inputs"]}
+    if old["complete"] and not changed and sorted(old["inputs"].values()) == sorted(inputs.values()):
         logger.info("skip out_dir=%s reason=up-to-date", path)
         return True
     if in_place:
-        changed += differences(old["inputs"], mark["inputs"], "inputs.")
+        changed += differences(old["inputs"], inputs, "inputs.")
     if changed and in_place and accept_changes:
         logger.warning("out_dir=%s goes on with other settings: %s", path, "; ".join(changed))
     elif changed:

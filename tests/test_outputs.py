@@ -184,6 +184,21 @@ def test_training_goes_on_with_changes_that_are_accepted(tmp_path):
     assert not make(tmp_path / "out", Stage(9), [source], in_place=True)
 
 
+def test_a_base_model_goes_by_its_config_and_the_sizes_of_its_files(tmp_path):
+    model = tmp_path / "llm"
+    model.mkdir()
+    for name, content in (("config.json", "{}"), ("model.safetensors", "weights")):
+        (model / name).write_text(content)
+    first = outputs.input_fingerprint(model)
+    assert outputs.input_fingerprint(model) == first
+    assert make(tmp_path / "old", {"a": 1}, in_place=True) and make(tmp_path / "out", {"a": 1}, [model], in_place=True)
+    assert not make(tmp_path / "old", {"a": 1}, [model], in_place=True)  # from before base models were looked at
+    (model / "model.safetensors").write_text("other weights")
+    assert outputs.input_fingerprint(model) != first
+    with pytest.raises(ValueError, match=r"out was made with other settings \(inputs\..*llm"):
+        make(tmp_path / "out", {"a": 1}, [model], in_place=True)
+
+
 def test_digests_depend_on_content_not_on_key_order():
     assert outputs.digest({"a": 1, "b": [2]}) == outputs.digest({"b": [2], "a": 1})
     assert outputs.digest({"a": 1}) != outputs.digest({"a": 2})
