@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,10 @@ Source = str | Path | bytes | BinaryIO
 
 EXACT_HEADERS = frozenset({"WAV", "WAVEX", "RF64", "W64", "FLAC"})
 """Formats whose headers tell the number of samples; others estimate it."""
+CUT_WAV = re.compile(r"^data : (\d+) \(should be (\d+)\)$", re.MULTILINE)
+"""How libsndfile reports that a WAV does not have as many bytes of samples as its header says."""
+MIN_STREAMED_BYTES = 2**31 - 2**16
+"""Programs that write to a pipe put at least this where the number of bytes belongs."""
 MAX_FILE_SAMPLES = 2**31
 """Longer audio (37 h at 16 kHz) is taken for a damaged header."""
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 384_000
@@ -57,9 +62,13 @@ def length(
 ) -> tuple[int, int]:
     """Return the number of samples that `load` would give, and the rate in Hz, without decoding WAV and FLAC.
 
-    Headers of other formats only estimate it. ValueError as `load`, as far as a header tells.
+    Headers of other formats only estimate it. ValueError as `load`, as far as a header tells, and for a WAV that ends
+    before its header says so, which `load` would take for a shorter one.
     """
     with _opened(source, name) as (f, name):
+        cut = CUT_WAV.search(f.extra_info) if f.format.startswith("WAV") else None
+        if cut and int(cut[2]) < int(cut[1]) < MIN_STREAMED_BYTES:
+            raise ValueError(f"{name}: holds {cut[2]} of {cut[1]} bytes of samples; fetch it again")
         start, wanted = _extent(f, start_s, duration_s, name, MAX_FILE_SAMPLES)
         if f.format not in EXACT_HEADERS:
             f.seek(start)

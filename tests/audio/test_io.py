@@ -1,3 +1,5 @@
+from io import BytesIO
+
 import numpy as np
 import pytest
 import soundfile
@@ -64,3 +66,40 @@ def test_a_file_shorter_than_asked_is_named(tmp_path):
 def test_bytes_are_named_by_the_caller():
     with pytest.raises(ValueError, match="shard 3: unreadable"):
         io.load(b"junk", name="shard 3")
+
+
+@pytest.mark.parametrize("file_format", ["WAV", "FLAC", "MP3", "OGG"])
+def test_the_length_is_what_decoding_gives(file_format):
+    buffer = BytesIO()
+    soundfile.write(buffer, np.stack([tone(44_100, 44_100)] * 2, axis=1), 44_100, format=file_format)
+    for part in ((0.0, None), (0.25, 0.5)):
+        audio, rate_hz = io.load(buffer.getvalue(), *part)
+        assert io.length(buffer.getvalue(), *part) == (len(audio), rate_hz)
+        assert len(io.resample(audio, rate_hz)) == io.resampled_length(len(audio), rate_hz)
+
+
+def test_a_wav_that_ends_early_is_named_and_a_streamed_one_is_not():
+    wav = bytearray(io.encode(tone(16_000), "wav"))
+    with pytest.raises(ValueError, match=r"a\.wav: holds 19956 of 32000 bytes"):
+        io.length(bytes(wav[:20_000]), name="a.wav")
+    wav[4:8] = wav[40:44] = b"\xff\xff\xff\xff"
+    assert io.length(bytes(wav)) == (16_000, 16_000)
+
+
+def test_a_header_that_declares_too_much_costs_no_memory():
+    flac = bytearray(io.encode(tone(16_000), "flac"))
+    flac[18:26] = (int.from_bytes(flac[18:26], "big") | (1 << 36) - 1).to_bytes(8, "big")
+    for measure in (io.load, io.length):
+        with pytest.raises(ValueError, match="68719476735 samples, more than 2147483648; is its header damaged"):
+            measure(bytes(flac))
+    with pytest.raises(ValueError, match="16000 samples, more than 15999"):
+        io.load(io.encode(tone(16_000), "flac"), max_samples=15_999)
+
+
+def test_channels_and_rates_that_are_none_are_named():
+    wav = bytearray(io.encode(tone(16_000), "wav"))
+    with pytest.raises(ValueError, match="no channel 1 among 1"):
+        io.load(bytes(wav), mono=1)
+    wav[24:28] = (1).to_bytes(4, "little")
+    with pytest.raises(ValueError, match="1 Hz is no rate of speech"):
+        io.load(bytes(wav))
