@@ -21,12 +21,22 @@ export_master() {
   export MASTER_ADDR MASTER_PORT
 }
 
+# patience_s: seconds that srun waits for the other processes when one has ended. Ranks that have saved end one after
+# another, each with its own status. When a node is lost its peers fail at once, but Slurm knows only after
+# SlurmdTimeout, half as much again at most: a job that gave up before would not be queued again.
+patience_s() {
+  local timeout_s=0
+  if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
+    timeout_s=$(scontrol show config | sed -nE 's/^SlurmdTimeout *= *([0-9]+).*/\1/p')
+  fi
+  echo $((60 + 2 * ${timeout_s:-300}))
+}
+
 # start_steps COMMAND...: one process per rank, in the background; $steps is srun's pid.
 start_steps() {
   # shellcheck disable=SC2016 # each process expands it
   local rank='export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID && exec "$@"'
-  # --wait and not --kill-on-bad-exit: ranks that have saved end one after another, each with its own status.
-  srun --export=ALL --kill-on-bad-exit=0 --wait=60 bash -c "$rank" - "$@" &
+  srun --export=ALL --kill-on-bad-exit=0 --wait="$(patience_s)" bash -c "$rank" - "$@" &
   steps=$!
 }
 
