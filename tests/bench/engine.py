@@ -62,6 +62,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), args.steps, args.num_workers)
+        bench.bare(0)  # to warm up
         costs = interleave({"bare": bench.bare, "engine": bench.engine}, args.rounds)
         values: dict[str, Any] = {"overhead": round(median_ratio(costs["engine"], costs["bare"]) - 1, 4)}
         values["bare_cpu_s_a_step"] = round(statistics.median(costs["bare"]) / args.steps, 4)
