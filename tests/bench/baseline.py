@@ -25,6 +25,7 @@ from transformers.audio_utils import mel_filter_bank
 
 from osum.audio.frames import HOP_SAMPLES, WINDOW_SAMPLES, num_adaptor_frames, num_encoder_frames
 from osum.model.adaptor import TransformerLayer
+from osum.model.onednn import use_onednn
 from osum.model.speech_llm import SpeechLLM
 from osum.text.template import IGNORED
 
@@ -37,10 +38,11 @@ class Ways:
     recompute_encoder: bool = True
     logits_everywhere: bool = True
     unfused_attention: bool = True
+    torch_products: bool = True
 
 
 STEPS = {"features": "features_per_utterance", "recomputation": "recompute_encoder"}
-STEPS |= {"lm_head": "logits_everywhere", "attention": "unfused_attention"}
+STEPS |= {"lm_head": "logits_everywhere", "attention": "unfused_attention", "products": "torch_products"}
 
 
 def chain() -> dict[str, Ways]:
@@ -61,6 +63,8 @@ class Baseline(nn.Module):
         self.ways = ways
         for config in (model.encoder.whisper.config, model.llm.config):
             config._attn_implementation = "eager" if ways.unfused_attention else "sdpa"
+        if not ways.torch_products:
+            use_onednn(model)
 
     def forward(self, batch: PaddedBatch) -> Tensor:
         """Return the negative log-likelihood summed over all target tokens, nats."""

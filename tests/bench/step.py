@@ -8,7 +8,7 @@ their losses agree is asserted before anything is timed. Both recompute the enco
 the original does; `--recompute` without a name recomputes nothing on our side. Each side lives in a process of its own;
 rounds alternate between them and ratios are medians over rounds. Peak memory is the largest resident size of the
 process (on CUDA: the largest allocation). `--split` adds the sides between the two: the baseline with one more thing
-switched each time.
+switched each time; give it with `--recompute` alone, so that both ends of the chain agree.
 The last line of the output is one JSON object.
 """
 

@@ -73,7 +73,7 @@ def test_the_baseline_and_each_step_towards_ours_have_one_loss_and_gradient(spec
     def check(ways):
         return Side(tiny(300), ways, ComputeConfig(), "cpu", 1).check([specs[:4], specs[4:]])
 
-    assert list(chain()) == ["features", "recomputation", "lm_head", "attention"]
+    assert list(chain()) == ["features", "recomputation", "lm_head", "attention", "products"]
     loss, norm = check(None)
     assert loss > 1 and norm > 0.1
     for ways in (Ways(), *chain().values()):
