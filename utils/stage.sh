@@ -6,10 +6,13 @@ stage_jobs=() # of stages that a launcher has queued, each "JOB NUMBER OFFSET LO
 
 # last_error LOG OFFSET: the line that says best why the command failed whose output begins at the offset, in bytes.
 # Our own error line comes first (the earliest: later ones follow from it), then the end of a traceback (but not
-# torchrun's, which only says that a child failed), then whatever was printed last.
+# torchrun's, which only says that a child failed, nor what srun says, at any time, of a task that ended), then whatever
+# was printed last.
 last_error() {
-  local text line
-  text=$(tail -c "+$(($2 + 1))" -- "$1" | grep -vE '^#|ChildFailedError|^ *$' || true)
+  local text all line
+  all=$(tail -c "+$(($2 + 1))" -- "$1" | grep -vE '^#|ChildFailedError|^ *$' || true)
+  text=$(grep -vE '^(srun|slurmstepd): ' <<<"$all" || true)
+  [ -n "$text" ] || text=$all
   line=$(grep -m 1 -E '^[0-9-]{10} [0-9:]{8} ERROR |: error: |^error: ' <<<"$text" || true)
   [ -n "$line" ] || line=$(grep -E '^[A-Za-z_.]+(Error|Exception|Interrupt|Exit)\b' <<<"$text" | tail -n 1 || true)
   [ -n "$line" ] || line=$(tail -n 1 <<<"$text")
