@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from osum.train.configs import OptimConfig
+from osum.train.muon import Muon
 
-STATE = {torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.Muon: {"momentum_buffer"}}
+STATE = {torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}, Muon: {"momentum_buffer"}}
 """What each optimizer remembers of a parameter."""
 
 
 class Optimizer:
     """AdamW, with Muon beside it for hidden weight matrices if asked.
 
-    Muon (K. Jordan et al., 2024; torch.optim.Muon) orthogonalises the momentum of a matrix. Small models that start
-    from random weights learn in fewer steps with it; fine-tuning keeps to the paper's AdamW.
+    Small models that start from random weights learn in fewer steps with Muon; fine-tuning keeps to the paper's AdamW.
     """
 
     def __init__(self, model: nn.Module, cfg: OptimConfig) -> None:
@@ -34,14 +34,13 @@ class Optimizer:
         if others:
             self._parts.append(torch.optim.AdamW(others, lr=cfg.lr, betas=cfg.betas, fused=True))
         if matrices:
-            # With this adjustment Muon's updates are as large as AdamW's, so that both share one scale of rates.
-            self._parts.append(torch.optim.Muon(matrices, lr=cfg.muon_lr, adjust_lr_fn="match_rms_adamw"))
+            self._parts.append(Muon(matrices, lr=cfg.muon_lr))
         self._owner = {p: part for part in self._parts for group in part.param_groups for p in group["params"]}
 
     def step(self, lr_share: float) -> None:
         """Update the parameters at this share of every peak learning rate, then forget the gradients."""
         for part in self._parts:
-            peak = self._cfg.muon_lr if isinstance(part, torch.optim.Muon) else self._cfg.lr
+            peak = self._cfg.muon_lr if isinstance(part, Muon) else self._cfg.lr
             for group in part.param_groups:
                 group["lr"] = peak * lr_share * group["lr_scale"]
             part.step()

@@ -32,9 +32,9 @@ def between_micro_batches() -> None:
 
 def with_half_of_the_weights_updated() -> None:
     """In the fifth step, between the two optimizers."""
-    import torch
+    from osum.train.muon import Muon
 
-    before(torch.optim.Muon, "step", 5)
+    before(Muon, "step", 5)
 
 
 def in_validation() -> None:
