@@ -1,4 +1,4 @@
-"""A trained model with its tokenizer and prompts: audio in, text out. `osum.load` returns one."""
+"""A trained model with its tokenizer and prompts: audio in, text out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from osum.audio import io as audio_io
-from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from osum.audio.frames import SAMPLE_RATE_HZ
 from osum.data.collate import collate_prefixes
 from osum.data.examples import Prompts, prompts_for
 from osum.eval.buckets import length_buckets
 from osum.eval.configs import DecodingConfig
+from osum.eval.samples import samples_of
 from osum.model.ending import Generated, StopRules
-from osum.model.folder import RECORD, TOKENIZER, load_sulm
+from osum.model.folder import RECORD, SPEECH, TOKENIZER, holds_whisper, load_sulm
 from osum.model.generate import embed_each, generate
 from osum.model.onednn import use_onednn
 from osum.model.precision import Precision, autocast, halve
@@ -69,7 +69,7 @@ class SpeechModel:
         """
         cfg = DecodingConfig() if cfg is None else cfg
         prompt = prompts_for(self.prompts, task, language)[0] if prompt is None else prompt
-        heard = [_samples(a, f"audio {number}") for number, a in enumerate(audio)]
+        heard = [samples_of(a, f"audio {number}") for number, a in enumerate(audio)]
         examples = [Example(str(n), task, language, prompt, "", samples) for n, samples in enumerate(heard)]
         texts = [""] * len(examples)
         budget = cfg.max_batch_audio_s * SAMPLE_RATE_HZ
@@ -122,35 +122,21 @@ class SpeechModel:
         return frozenset([self._template.eos_id, *(vocabulary[token] for token in cfg.stop_tokens)])
 
 
-def load(
-    folder: Path | str,
-    device: torch.device | str | None = None,
-    precision: Precision = "float32",
-) -> SpeechModel:
-    """Load an experiment, its `sulm` folder or a converted one; on the GPU, if there is one, unless told otherwise.
+def load(folder: Path | str, device: torch.device | str = "cpu", precision: Precision = "float32") -> SpeechModel:
+    """Load an experiment, its `sulm` folder, or a converted model, also one for Hugging Face.
 
     FileNotFoundError if there is no such model, ValueError naming the file that does not fit.
     """
-    folder = Path(folder)
-    found = next((f for f in (folder, folder / SULM) if (f / RECORD).is_file()), None)
-    if found is None:
-        raise FileNotFoundError(f"{folder}: holds neither {RECORD} nor {SULM}/{RECORD}; give a model or an experiment")
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = place_of(folder)
+    if found is None or holds_whisper(found):
+        what = f"holds neither {RECORD} nor {SULM}/{RECORD}" if found is None else "holds a Whisper, without an LLM"
+        raise FileNotFoundError(f"{folder}: {what}; give a speech-understanding language model or an experiment")
     model, record = load_sulm(found, precision)
-    tokenizer = text_tokenizer.load(found / TOKENIZER)
+    on_top = (found / SPEECH).is_file()  # folders for Hugging Face have the tokenizer beside the LLM
+    tokenizer = text_tokenizer.load(found if on_top else found / TOKENIZER)
     return SpeechModel(model, tokenizer, record.prompts, device, precision, record.template)
 
 
-def _samples(audio: np.ndarray | str | Path, name: str) -> np.ndarray:
-    if isinstance(audio, np.ndarray):
-        if audio.ndim != 1 or audio.dtype.kind != "f":
-            raise ValueError(f"{name}: {audio.dtype} of shape {audio.shape}; give one channel of floats in [-1, 1]")
-        samples = audio_io.check(audio.astype(np.float32), name)
-    else:
-        name = str(audio)
-        samples = audio_io.resample(*audio_io.load(audio))
-    if not WINDOW_SAMPLES <= len(samples) <= MAX_SAMPLES:
-        seconds = len(samples) / SAMPLE_RATE_HZ
-        raise ValueError(f"{name}: {seconds:.3f} s at 16 kHz; Whisper hears 0.025 to 30 s, so cut or leave it out")
-    return samples
+def place_of(folder: Path | str) -> Path | None:
+    """Return the folder with the record of a model: this one, or that of stage 4 in an experiment."""
+    return next((f for f in (Path(folder), Path(folder) / SULM) if (f / RECORD).is_file()), None)

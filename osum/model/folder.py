@@ -6,6 +6,9 @@ import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import yaml
+from transformers import PreTrainedTokenizerBase
+
 from osum import config
 from osum.model.build import build_encoder, build_speech_llm, build_whisper
 from osum.model.configs import SpeechLlmConfig, WhisperSizes
@@ -13,15 +16,19 @@ from osum.model.precision import Precision
 from osum.model.speech_llm import SpeechLLM
 from osum.model.store import load_parameters, parameters_of, save_parameters
 from osum.model.whisper import MultitaskWhisper
+from osum.text import tokenizer as tokenizers
 from osum.text.configs import TemplateConfig
 
 PARAMETERS = "model.safetensors"
+SPEECH = "speech.safetensors"
+"""What is neither encoder nor LLM, in a folder for Hugging Face, where these two have files of their own."""
 RECORD = "model.yaml"
-TOKENIZER = "tokenizer"
+TOKENIZER = tokenizers.FOLDER
 OWN_LLM = "llm"
 """Folder of the base LLM of a converted model."""
 BASE_LLM = r"^llm\."
 """Frozen parameters of a pretrained LLM stay in its own folder."""
+BASES = r"^(encoder|llm)\."
 
 
 @dataclass
@@ -68,11 +75,14 @@ class SulmRecord:
         return build_speech_llm(self.model, encoder, *sizes, self.added_token_ids, precision)
 
     def located(self, folder: Path) -> SulmRecord:
-        """Return the record of a model in `folder`, where an LLM path such as `./llm` is meant relative to it."""
-        llm = self.model.llm
-        if llm.path is None or not llm.path.startswith("./"):
-            return self
-        return replace(self, model=replace(self.model, llm=replace(llm, path=str(folder / llm.path))))
+        """Return the record of a model in `folder`, where paths such as `./llm` are meant relative to it."""
+
+        def place(path: str | None) -> str | None:
+            return str(folder / path) if path is not None and path.startswith("./") else path
+
+        encoder = replace(self.encoder, path=place(self.encoder.path))
+        llm = replace(self.model.llm, path=place(self.model.llm.path))
+        return replace(self, encoder=encoder, model=replace(self.model, llm=llm))
 
     @property
     def without(self) -> str | None:
@@ -80,10 +90,14 @@ class SulmRecord:
         return BASE_LLM if self.model.llm.path else None
 
 
-def save_whisper(folder: Path, model: MultitaskWhisper, record: WhisperRecord) -> None:
-    """Write record and parameters."""
+def save_whisper(
+    folder: Path, model: MultitaskWhisper, record: WhisperRecord, tokenizer: PreTrainedTokenizerBase | None = None
+) -> None:
+    """Write record, parameters, and the tokenizer if it is at hand."""
     folder.mkdir(parents=True, exist_ok=True)
     config.save(record, folder / RECORD)
+    if tokenizer is not None:
+        tokenizers.save(tokenizer, folder / TOKENIZER)
     save_parameters(parameters_of(model), folder / PARAMETERS)
 
 
@@ -109,8 +123,20 @@ def save_sulm(folder: Path, model: SpeechLLM, record: SulmRecord, tokenizer_dir:
 
 
 def load_sulm(folder: Path, precision: Precision = "float32") -> tuple[SpeechLLM, SulmRecord]:
-    """Read a folder of `save_sulm`, in evaluation mode, to be used in this precision."""
+    """Read a folder of `save_sulm` or one for Hugging Face, in evaluation mode, to be used in this precision."""
     record = config.read(SulmRecord, folder / RECORD).located(folder)
     model = record.build(precision)
-    load_parameters(model, folder / PARAMETERS, record.without)
+    if (folder / SPEECH).is_file():
+        load_parameters(model.requires_grad_(False), folder / SPEECH, BASES)
+    else:
+        load_parameters(model, folder / PARAMETERS, record.without)
     return model.eval(), record
+
+
+def holds_whisper(folder: Path) -> bool:
+    """Return whether a model folder is one of `save_whisper`, not `save_sulm`. ValueError for a damaged record."""
+    try:
+        found = yaml.safe_load((folder / RECORD).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise ValueError(f"{folder / RECORD}: not YAML ({err}); write the model again") from err
+    return isinstance(found, dict) and "encoder" not in found

@@ -10,6 +10,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from osum.text.normalize import HAN
 
+FOLDER = "tokenizer"
+"""Where a model folder of ours keeps it."""
 END = "<|endoftext|>"
 SPECIAL_TOKENS = (END, "<|im_start|>", "<|im_end|>")
 """As in Qwen2; the first ends every target and pads."""
@@ -66,10 +68,18 @@ def load(path: Path | str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(path))
     except (OSError, ValueError, KeyError) as err:
-        raise ValueError(f"{path}: not a tokenizer folder ({err}); run the annotate stage or give another") from err
+        remedy = "the annotate stage makes one; a converted model gets one by --tokenizer"
+        raise ValueError(f"{path}: not a tokenizer folder ({err}); {remedy}") from err
     if tokenizer.eos_token_id is None:
         raise ValueError(f"{path}: the tokenizer has no eos_token; set one in its tokenizer_config.json")
     return tokenizer
+
+
+def beside(model: Path) -> PreTrainedTokenizerBase | None:
+    """Return the tokenizer of a model folder, in `tokenizer/` as we write it or on top; None without one."""
+    places = (model / FOLDER, model)
+    found = next((place for place in places if (place / "tokenizer_config.json").is_file()), None)
+    return None if found is None else load(found)
 
 
 def _with_reserved(texts: Iterable[str], reserved: Sequence[str]) -> Iterable[str]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from transformers import AutoTokenizer, PreTrainedModel, WhisperModel
+from transformers import AutoTokenizer, PreTrainedModel, WhisperFeatureExtractor, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from osum import config
 from osum.model.added_tokens import put_rows_in
-from osum.model.configs import LoraConfig
-from osum.model.convert.card import Licences, model_card
-from osum.model.folder import RECORD, TOKENIZER, SulmRecord, load_sulm
+from osum.model.configs import LlmSizes, LoraConfig, WhisperSizes
+from osum.model.convert.card import Licences, model_card, trained_on
+from osum.model.folder import RECORD, SPEECH, TOKENIZER, SulmRecord, load_sulm
 from osum.model.store import save_parameters
 from osum.outputs import atomic_write
 
@@ -20,7 +21,6 @@ Lora = Literal["merge", "adapter"]
 
 BASE = "base"
 ENCODER = "encoder"
-SPEECH = "speech.safetensors"
 PEFT_PREFIX = "base_model.model."
 """What peft's own models put before the names of the model they wrap."""
 NOT_RECORDED = "not recorded"
@@ -56,8 +56,14 @@ def export_sulm(folder: Path, out: Path, lora: Lora, licences: Licences, final: 
     save_encoder(model.encoder.whisper, out / ENCODER)
     speech = {n: p.detach() for n, p in model.named_parameters() if not n.startswith(("llm.", "encoder."))}
     save_parameters(speech, out / SPEECH)
-    shutil.copy(folder / RECORD, out / RECORD)
+    config.save(_exported(record), out / RECORD)
     atomic_write(out / "README.md", _card(record, folder, lora, licences, has_base=(out / BASE).is_dir()))
+
+
+def _exported(record: SulmRecord) -> SulmRecord:
+    """Return how to build the model from what is written: transformers reads an adapter together with its base."""
+    model = replace(record.model, llm=LlmSizes(path="./"), lora=None, freeze=[])
+    return replace(record, encoder=WhisperSizes(path=f"./{ENCODER}"), model=model, added_token_ids=[])
 
 
 def take_lora_out(llm: PreTrainedModel, merge: bool) -> None:
@@ -71,13 +77,14 @@ def take_lora_out(llm: PreTrainedModel, merge: bool) -> None:
 
 
 def save_encoder(encoder: WhisperEncoder, folder: Path) -> None:
-    """Write a folder of `WhisperModel` whose decoder has no layers, as the model has no decoder."""
+    """Write a folder of `WhisperModel` with its features; the decoder has no layers, as the model has no decoder."""
     config = type(encoder.config).from_dict({**encoder.config.to_dict(), "decoder_layers": 0, "vocab_size": 2})
     for name in ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"):
         setattr(config, name, 0)
     whisper = WhisperModel(config)
     whisper.encoder.load_state_dict(encoder.state_dict())
     whisper.save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=config.num_mel_bins).save_pretrained(folder)
 
 
 def _own_place(record: SulmRecord, folder: Path) -> str | None:
@@ -118,6 +125,6 @@ def _card(record: SulmRecord, folder: Path, lora: Lora, licences: Licences, has_
     if has_base:
         contents[BASE + "/"] = "the base LLM; after a move, write its new place into `adapter_config.json`"
     contents[SPEECH] = "adaptor, embeddings of speech-begin and speech-end, CTC head if there is one"
-    contents[RECORD] = "sizes, LoRA and prompts"
+    contents[RECORD] = "prompts, template and how the parts fit together, for `osum.load`"
     parts = {"encoder": record.encoder.path or NOT_RECORDED, "LLM": _own_place(record, folder) or NOT_RECORDED}
-    return model_card("Speech-understanding language model", contents, USAGE, parts, licences)
+    return model_card("Speech-understanding language model", contents, USAGE, parts, licences, trained_on(folder))
