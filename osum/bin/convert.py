@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from osum.model.convert.card import Licences
 
-SULM_TARGETS, WHISPER_TARGETS = ("osum", "hf"), ("osum", "hf", "wenet")
-
 
 @dataclass
 class ConvertConfig:
@@ -56,6 +54,9 @@ class ConvertConfig:
             raise ValueError("source original needs --config, its training YAML or its sizes as JSON")
         if self.source == "original" and self.target == "wenet":
             raise ValueError("an original OSUM can't become a WeNet model; use --target osum or hf")
+        said = self.licence != "unknown" or self.base_models or self.corpora
+        if self.target != "hf" and (said or self.lora != "merge"):
+            raise ValueError("--lora, --licence, --base_models and --corpora belong to --target hf")
         for name in ("prompts", "llm", "tokenizer"):
             if self.source != "original" and getattr(self, name) is not None:
                 raise ValueError(f"--{name} belongs to --source original")
@@ -139,18 +140,24 @@ def _export_sulm(cfg: ConvertConfig, folder: Path, out: Path) -> None:
 
 
 def _whisper(cfg: ConvertConfig, out: Path) -> None:
-    from osum.model.convert.export_whisper import export_whisper_hf, export_whisper_wenet
+    from osum.model.convert.card import trained_on
+    from osum.model.convert.export_whisper import export_whisper_hf, export_whisper_wenet, leave_out_ctc
     from osum.model.convert.whisper import read_whisper
     from osum.model.folder import load_whisper, save_whisper
+    from osum.text.tokenizer import beside
 
+    if cfg.lora != "merge":
+        raise ValueError(f"{cfg.checkpoint}: a Whisper of ours has no LoRA; leave --lora out")
     if cfg.source == "osum":
         model, record = load_whisper(cfg.checkpoint)
+        record = leave_out_ctc(model, record, cfg.leave_out)
     else:
         model, record = read_whisper(cfg.source, cfg.checkpoint, cfg.config, cfg.leave_out)
+    tokenizer = beside(cfg.checkpoint)
     if cfg.target == "osum":
-        save_whisper(out, model, record)
+        save_whisper(out, model, record, tokenizer)
     elif cfg.target == "hf":
-        export_whisper_hf(model, record, out, _licences(cfg))
+        export_whisper_hf(model, record, out, _licences(cfg), tokenizer, trained_on(cfg.checkpoint))
     else:
         export_whisper_wenet(model, record, out)
 

@@ -81,7 +81,7 @@ def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:
 
     corpus, model, record = assemble(cfg, out / "cache")
     if world.is_main:
-        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)})
+        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)}, corpus.names)
         config.save(cfg, out / "config.yaml")
     Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out).run()
     if world.is_main:

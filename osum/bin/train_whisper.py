@@ -78,11 +78,11 @@ def run(cfg: TrainWhisperConfig, world: dist.World, out: Path) -> None:
     torch.manual_seed(cfg.train.seed)
     model = record.build()
     if world.is_main:
-        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)})
+        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)}, corpus.names)
         config.save(cfg, out / "config.yaml")
     Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out).run()
     if world.is_main:
-        save_whisper(out, model, record)
+        save_whisper(out, model, record, tokenizer)
 
 
 def start_ids(model: WhisperSizes) -> list[int]:

@@ -43,6 +43,11 @@ class Corpus:
         self._template, self._units = template, units
         self.train, self.dev = (self._dataset(shards_dir / split) for split in ("train", "dev"))
 
+    @property
+    def names(self) -> list[str]:
+        """Return the corpora that are trained on."""
+        return list(self.train.index.header.corpora)
+
     def _dataset(self, folder: Path) -> PackDataset:
         return PackDataset(Index.open(folder), self._tasks, self.prompts, self._template, self._units, seed=self._seed)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from osum.outputs import atomic_write
 PACKAGES = ("osum", "torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "lhotse", "soundfile")
 
 
-def record(folder: Path, data_fingerprints: dict[str, str]) -> None:
-    """Write `versions.json`: Python, packages, commit of the code and fingerprints of the data."""
+def record(folder: Path, data_fingerprints: dict[str, str], corpora: Sequence[str]) -> None:
+    """Write `versions.json`: Python, packages, commit of the code, fingerprints of the data and its corpora."""
     found = {"python": platform.python_version(), "machine": platform.platform(), "commit": commit()}
     found["packages"] = {name: version(name) for name in PACKAGES}
-    atomic_write(folder / "versions.json", json.dumps({**found, "data": data_fingerprints}, indent=1) + "\n")
+    data = {"data": data_fingerprints, "corpora": list(corpora)}
+    atomic_write(folder / "versions.json", json.dumps({**found, **data}, indent=1) + "\n")
 
 
 def version(package: str) -> str | None:

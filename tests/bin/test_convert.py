@@ -91,6 +91,7 @@ def test_whisper_goes_round_through_every_format(whisper_dir, tmp_path):
         (["--source", "original", "--target", "osum"], "source original needs --config"),
         (["--source", "original", "--target", "wenet", "--config", "x"], "can't become a WeNet model"),
         (["--source", "hf", "--target", "osum", "--prompts", "x"], "--prompts belongs to --source original"),
+        (["--source", "hf", "--target", "osum", "--corpora", '{"x": "y"}'], "--corpora belong to --target hf"),
         (["--source", "kaldi", "--target", "osum"], "kaldi"),
     ],
 )
@@ -98,6 +99,12 @@ def test_options_that_do_not_go_together_are_named(argv, message, capsys):
     with pytest.raises(SystemExit) as stopped:
         convert.main([*argv, "--checkpoint", "x", "--output", "y"])
     assert stopped.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_whisper_has_no_adapter(whisper_dir, tmp_path):
+    argv = ["--source", "hf", "--checkpoint", str(whisper_dir), "--target", "hf", "--output", str(tmp_path / "out")]
+    with pytest.raises(ValueError, match=r"whisper: a Whisper of ours has no LoRA"):
+        convert.main([*argv, "--lora", "adapter"])
 
 
 def test_a_failure_leaves_nothing_behind(original, golden, tmp_path):

@@ -12,6 +12,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import osum
 from osum.bin import decode, train_sulm, train_whisper
+from osum.data.index import Index
 from osum.eval import hypotheses
 from osum.eval.configs import DecodingConfig
 from osum.model.folder import load_sulm
@@ -44,7 +45,7 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_three_stages_and_a_rerun(stage, tmp_path):
+def test_three_stages_and_a_rerun(stage, shards_dir, tmp_path):
     train_whisper.main(stage("train_whisper", model=SMALL, data=DATA, train={**TRAIN, "ctc_weight": 1.0}))
     sulm = {"adaptor": {"num_layers": 1, "num_heads": 2, "ffn_dim": 32}, "llm": LLM}
     options = stage("train_sulm", model=sulm, data=DATA, train={**TRAIN, "ctc_weight": 0.3})
@@ -56,6 +57,9 @@ def test_three_stages_and_a_rerun(stage, tmp_path):
     assert [(m["split"], m["step"]) for m in lines(folder)] == [("train", 1), ("train", 2), ("train", 3), ("dev", 3)]
     _, record = load_sulm(folder)
     assert record.encoder.d_model == 16 and list(record.prompts) == ["asr", "sgc"]
+    assert (
+        json.loads((folder / "versions.json").read_text())["corpora"] == Index.open(shards_dir / "train").header.corpora
+    )
 
     test = [*stage("decode", max_new_tokens=5, batch_size=4, average=2), "--model_dir", str(folder)]
     decode.main(test)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import yaml
 
 UNKNOWN = "unknown"
+VERSIONS = "versions.json"
+"""Where training notes what a model comes from."""
 
 
 @dataclass
@@ -22,10 +26,28 @@ class Licences:
     """Name -> licence of the corpora that it was trained on."""
 
 
-def model_card(title: str, contents: Mapping[str, str], usage: str, parts: Mapping[str, str], said: Licences) -> str:
+def trained_on(model: Path) -> list[str]:
+    """Return the corpora that a model folder was trained on, as training noted them; none for a converted one."""
+    try:
+        return list(json.loads((model / VERSIONS).read_text(encoding="utf-8"))["corpora"])
+    except (FileNotFoundError, NotADirectoryError, KeyError):
+        return []
+    except (ValueError, TypeError) as err:
+        raise ValueError(f"{model / VERSIONS}: damaged ({err}); remove it, and name --corpora yourself") from err
+
+
+def model_card(
+    title: str,
+    contents: Mapping[str, str],
+    usage: str,
+    parts: Mapping[str, str],
+    said: Licences,
+    corpora: Sequence[str] = (),
+) -> str:
     """Return the text of README.md.
 
-    `contents`: file or folder -> what it holds; `usage`: Python that loads it; `parts`: part -> what it started from.
+    `contents`: file or folder -> what it holds; `usage`: Python that loads it; `parts`: part -> what it started from;
+    `corpora`: what it is known to be trained on, whether or not a licence was said.
     """
     base_models = {**dict.fromkeys(parts.values(), UNKNOWN), **said.base_models}
     header = yaml.safe_dump({"license": said.model, "library_name": "transformers"}, sort_keys=False)
@@ -36,7 +58,7 @@ def model_card(title: str, contents: Mapping[str, str], usage: str, parts: Mappi
         f"## Licences\n\nThis model: {said.model}.",
         _table(("part", "started from"), parts),
         _table(("base model", "licence"), base_models),
-        _table(("corpus", "licence"), said.corpora or {UNKNOWN: UNKNOWN}),
+        _table(("corpus", "licence"), {**dict.fromkeys(corpora, UNKNOWN), **said.corpora} or {UNKNOWN: UNKNOWN}),
     ]
     return "\n\n".join(sections) + "\n"
 

@@ -78,11 +78,6 @@ def read_folder(folder: Path) -> State:
     return {key: value for shard in shards for key, value in read_state(folder / shard).items()}
 
 
-def weight_files(path: Path) -> list[Path]:
-    """Return the files that decide what is read from a file or folder."""
-    return sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-
-
 def _read_safetensors(path: Path) -> State:
     try:
         return load_file(path)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import yaml
-from transformers import WhisperForConditionalGeneration
+from transformers import PreTrainedTokenizerBase, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from osum.model.convert.card import Licences, model_card
 from osum.model.convert.whisper import transformers_name
@@ -25,20 +28,47 @@ from transformers import WhisperForConditionalGeneration
 model = WhisperForConditionalGeneration.from_pretrained(FOLDER)"""
 
 
-def export_whisper_hf(model: MultitaskWhisper, record: WhisperRecord, out: Path, licences: Licences) -> None:
-    """Write a folder of `WhisperForConditionalGeneration`, and the CTC head beside it if there is one."""
+def export_whisper_hf(
+    model: MultitaskWhisper,
+    record: WhisperRecord,
+    out: Path,
+    licences: Licences,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    corpora: Sequence[str] = (),
+) -> None:
+    """Write a folder of `WhisperForConditionalGeneration` with its feature extractor, and the tokenizer if at hand.
+
+    A CTC head is written beside it. `corpora` are those that it is known to be trained on.
+    """
     kind = type(model.decoder.config)
     config = kind.from_dict({**model.decoder.config.to_dict(), **special_ids(model.head.weight.shape[0])})
     whisper = WhisperForConditionalGeneration(config)
     whisper.model.encoder.load_state_dict(model.encoder.whisper.state_dict())
     whisper.model.decoder.load_state_dict(model.decoder.state_dict())
     whisper.save_pretrained(out)
+    WhisperFeatureExtractor(feature_size=model.encoder.n_mels).save_pretrained(out)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(out)
     contents = {"model.safetensors": "encoder and decoder"}
     if model.ctc_head is not None:
         save_parameters({n: p.detach() for n, p in model.ctc_head.named_parameters()}, out / CTC_HEAD)
         contents[CTC_HEAD] = "output layer of an auxiliary CTC loss on the encoder"
     parts = {"encoder and decoder": record.model.path or "not recorded"}
-    atomic_write(out / "README.md", model_card("Multi-task Whisper", contents, USAGE, parts, licences))
+    atomic_write(out / "README.md", model_card("Multi-task Whisper", contents, USAGE, parts, licences, corpora))
+
+
+def leave_out_ctc(model: MultitaskWhisper, record: WhisperRecord, pattern: str | None) -> WhisperRecord:
+    """Take the CTC head off a model if the pattern asks for it; return the record of what is left.
+
+    ValueError for a pattern that means anything else: nothing but this head can be done without.
+    """
+    if pattern is None:
+        return record
+    named = [name for name in parameters_of(model) if re.search(pattern, name)]
+    if not named or any(not name.startswith("ctc_head.") for name in named):
+        raise ValueError(f"--leave_out {pattern!r} matches {named[:3] or 'nothing'}; of ours only '^ctc_head' can go")
+    model.ctc_head = None
+    return replace(record, num_ctc_units=0)
 
 
 def export_whisper_wenet(model: MultitaskWhisper, record: WhisperRecord, out: Path) -> None:
@@ -47,7 +77,7 @@ def export_whisper_wenet(model: MultitaskWhisper, record: WhisperRecord, out: Pa
     ValueError for a model with a CTC head: WeNet's has other units.
     """
     if model.ctc_head is not None:
-        raise ValueError("WeNet's CTC head has the decoder's units; a model with a CTC head of its own can't go there")
+        raise ValueError("WeNet's CTC head has the decoder's units, ours its own; --leave_out '^ctc_head' does without")
     state = {}
     for name, value in parameters_of(model).items():
         theirs = wenet_name(transformers_name(name))

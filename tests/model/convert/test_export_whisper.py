@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import WhisperForConditionalGeneration
+from transformers import AutoFeatureExtractor, AutoTokenizer, WhisperForConditionalGeneration
 
 from osum.model.convert.card import Licences
-from osum.model.convert.export_whisper import export_whisper_hf, export_whisper_wenet, special_ids
+from osum.model.convert.export_whisper import export_whisper_hf, export_whisper_wenet, leave_out_ctc, special_ids
 from osum.model.convert.whisper import read_whisper
 from osum.model.folder import WhisperRecord
 
@@ -44,6 +46,18 @@ def test_a_ctc_head_stays_beside_it_and_does_not_fit_wenet(checkpoints, tmp_path
     assert torch.equal(load_file(tmp_path / "out/ctc_head.safetensors")["weight"], model.ctc_head.weight)
     with pytest.raises(ValueError, match="WeNet's CTC head has the decoder's units"):
         export_whisper_wenet(model, record, tmp_path / "wenet")
+    with pytest.raises(ValueError, match=r"'encoder' matches \['encoder.*only '\^ctc_head' can go"):
+        leave_out_ctc(model, record, "encoder")
+    assert leave_out_ctc(model, record, "^ctc_head") == replace(record, num_ctc_units=0)
+    export_whisper_wenet(model, record, tmp_path / "wenet")
+    assert same(model, read_whisper("wenet", tmp_path / "wenet/final.pt", tmp_path / "wenet/train.yaml")[0])
+
+
+def test_features_and_tokenizer_are_beside_it(checkpoints, bpe, tmp_path):
+    export_whisper_hf(*read_whisper("hf", *checkpoints["hf"]), tmp_path / "out", Licences(), bpe, ["AISHELL-1"])
+    assert AutoFeatureExtractor.from_pretrained(tmp_path / "out").feature_size == 128
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab() == bpe.get_vocab()
+    assert "| AISHELL-1 | unknown |" in (tmp_path / "out/README.md").read_text()
 
 
 @pytest.mark.parametrize(("size", "end", "start"), [(51_864, 50_256, 50_257), (51_865, 50_257, 50_258), (300, 0, 0)])
