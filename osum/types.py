@@ -27,7 +27,7 @@ class Utterance:
     words: tuple[tuple[str, float, float], ...] = ()
     """(word or Han character, start in s, end in s), in time order; empty where unknown."""
     labels: dict[str, str] = field(default_factory=dict)
-    """Canonical labels by field: gender, age, emotion, style, event, answer; an absent field is unknown."""
+    """Canonical labels by field: gender, age, emotion, style, event, answer, kind of question; absent is unknown."""
     tasks: tuple[str, ...] = ()
     """Names of the tasks that this utterance can serve."""
 

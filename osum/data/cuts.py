@@ -20,6 +20,8 @@ from osum.types import Utterance
 
 WORD_TIME_SLACK_S = 0.1
 """Aligners may end the last word this much after the recording; such an end is cut back, seconds."""
+FREE_LABELS = ("answer", "question")
+"""Labels whose values no task lists: the answer to a question, and the kind of question by which scores are split."""
 ROUNDING_S = 1e-3
 """Manifests round times: so much beyond a limit is on it, seconds."""
 
@@ -111,7 +113,7 @@ def utterance(cut: MonoCut) -> Utterance:
     """Return what is known of a cut in the form that shards hold and tasks read."""
     supervision = cut.supervisions[0]
     custom, notes = supervision.custom or {}, cut.custom or {}
-    known = {**{name: custom.get(name) for name in (*label_sets(), "answer")}, "gender": supervision.gender}
+    known = {**{name: custom.get(name) for name in (*label_sets(), *FREE_LABELS)}, "gender": supervision.gender}
     words = (supervision.alignment or {}).get("word", ())
     return Utterance(
         key=cut.id,

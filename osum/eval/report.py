@@ -28,6 +28,10 @@ TIMES_NOTE = (
     "AAS (accumulated averaging shift): start shift plus end shift, averaged over the units that the model got right; "
     "coverage is their share of the reference units."
 )
+QUESTIONS_NOTE = (
+    "Kinds as the data names them; in the embedded corpus `closed` is a set of questions that training has too, in "
+    "voices that it has not, and `slot` are combinations of words that training left out."
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def _figures(test_set: str, by_task: Mapping[str, Mapping[str, Any]]) -> list[Bl
         ("Transcripts: WER by language, %", tables.error_rates(by_task), f"Normaliser: {NORMALISER}."),
         ("Labels", tables.labels(by_task), "Macro F1 and UAR average over the classes that occur in the references."),
         ("Word times", tables.word_times(by_task), TIMES_NOTE),
+        ("Answers by kind of question", tables.answers(by_task), QUESTIONS_NOTE),
     )
     for heading, table, note in sections:
         if table is not None:

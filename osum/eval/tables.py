@@ -128,6 +128,18 @@ def word_times(scores: Mapping[str, TaskScores]) -> Table | None:
     return Table(header, rows, "lrrrrrrr") if rows else None
 
 
+def answers(scores: Mapping[str, TaskScores]) -> Table | None:
+    """Return the share of exact answers by kind of question; None when the data names no kinds."""
+    rows = [
+        (name, kind, str(part["n"]), percent(part["exact"]), percent(task["swapped_audio"]["exact"]))
+        for name, task in decoded(scores).items()
+        for kind, part in task.get("by_question", {}).items()
+    ]
+    return (
+        Table(("task", "question", "n", "exact answers, %", "all, swapped audio, %"), rows, "llrrr") if rows else None
+    )
+
+
 def as_text(table: Table) -> str:
     """Return a table in columns for a terminal."""
     lines: Sequence[Sequence[str]] = (table.header, *table.rows)

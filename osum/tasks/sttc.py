@@ -32,16 +32,22 @@ class Sttc(Task):
     def score(self, refs: Sequence[Utterance], hyps: Sequence[str]) -> dict[str, Any]:
         """Return `wer` of the transcript and `exact`, the share of answers equal after normalisation.
 
-        An output without separator is wrong, and counted as `no_separator`.
+        An output without separator is wrong, and counted as `no_separator`. `by_question` holds `n` and `exact` of
+        each kind of question, where the data names kinds.
         """
         answers = [self.parse(h)["answer"] for h in hyps]
-        correct = sum(
+        correct = [
             a is not None and split_units(a) == split_units(_answer(r)) for r, a in zip(refs, answers, strict=True)
-        )
+        ]
+        kinds: dict[str, list[bool]] = {}
+        for ref, right in zip(refs, correct, strict=True):
+            if "question" in ref.labels:
+                kinds.setdefault(ref.labels["question"], []).append(right)
         return {
             **self._transcript_scores(refs, hyps),
-            "exact": correct / len(refs) if refs else None,
+            "exact": sum(correct) / len(refs) if refs else None,
             "no_separator": answers.count(None),
+            "by_question": {kind: {"n": len(of), "exact": sum(of) / len(of)} for kind, of in sorted(kinds.items())},
         }
 
 

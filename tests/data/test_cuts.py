@@ -89,7 +89,7 @@ def test_utterance_survives_the_manifest() -> None:
         text="a b",
         speaker="s",
         gender="male",
-        custom={"age": "old", "answer": "c", "room": "hall"},
+        custom={"age": "old", "answer": "c", "question": "closed", "room": "hall"},
         alignment=timed(("a", 0.1, 0.5), ("b", 0.5, 0.8)),
     )
     cut = cuts.with_tasks(cuts.to_cut(recording(), known, "toy"), ["asr", "srwt", "ser", "sap+sgc", "sttc"])
@@ -102,6 +102,6 @@ def test_utterance_survives_the_manifest() -> None:
         num_samples=32000,
         speaker="s",
         words=(("a", 0.1, 0.5), ("b", 0.5, 0.8)),
-        labels={"age": "old", "answer": "c", "gender": "male"},
+        labels={"age": "old", "answer": "c", "question": "closed", "gender": "male"},
         tasks=("asr", "srwt", "sap+sgc", "sttc"),
     )

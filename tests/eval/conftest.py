@@ -57,6 +57,7 @@ def eight_tasks() -> list[HypothesisSet]:
                 "style": ("客服", "日常口语")[i % 2],
                 "event": ("laugh", "cough")[i // 2],
                 "answer": ("fine", "很好")[i % 2],
+                "question": ("closed", "slot")[i // 2],
             },
         )
         for i in range(4)

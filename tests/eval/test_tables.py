@@ -29,12 +29,16 @@ def test_tables_by_topic(eight_tasks):
     assert labels is not None
     assert [row[0] for row in labels.rows] == ["ved", "ser", "ssr", "sgc", "sap", "sap+sgc: age", "sap+sgc: gender"]
     assert labels.rows[0][1] == "75.0"
+    answers = tables.answers(scores)
+    assert answers is not None
+    assert answers.rows == [("sttc", "closed", "2", "100.0", "0.0"), ("sttc", "slot", "2", "50.0", "0.0")]
 
 
 def test_absent_topics(utterance, hypothesis_set):
     scores = score_sets([hypothesis_set("only:sgc", [(utterance("a", None, labels={"gender": "male"}), "<male>")])])
     assert tables.error_rates(scores["test"]) is None
     assert tables.word_times(scores["test"]) is None
+    assert tables.answers(scores["test"]) is None
     assert tables.results(scores["test"]).rows == [
         ("only:sgc", "1", "accuracy, %", "100.0", "–", "100.0", "100.0", "–", "–")
     ]

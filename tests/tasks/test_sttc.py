@@ -31,5 +31,15 @@ def test_scores(utterance: Callable[..., Utterance]) -> None:
     assert scores["wer"] == 1 / 9
 
 
+def test_kinds_of_questions_are_scored_apart(utterance: Callable[..., Utterance]) -> None:
+    refs = [utterance(answer="very well", question=kind) for kind in ("slot", "closed", "slot")]
+    outputs = ["x<开始回答>very well", "x<开始回答>very well", "x<开始回答>no"]
+    assert STTC.score(refs, outputs)["by_question"] == {
+        "closed": {"n": 1, "exact": 1.0},
+        "slot": {"n": 2, "exact": 0.5},
+    }
+    assert STTC.score([utterance()], ["x"])["by_question"] == {}
+
+
 def test_no_target_without_answer(utterance: Callable[..., Utterance]) -> None:
     assert STTC.target(utterance(gender="male")) is None
