@@ -2,7 +2,7 @@
 
 The same as torch.optim.Muon with `adjust_lr_fn="match_rms_adamw"`, but for two things. torch multiplies in bfloat16
 everywhere, which costs a CPU without such instructions twenty times as much as float32; here only GPUs do. And matrices
-of one shape are orthogonalised together.
+of one shape are orthogonalised together, each process of a job taking its share of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
+
+from osum import dist
 
 MOMENTUM = 0.95
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
@@ -41,7 +43,7 @@ class Muon(torch.optim.Optimizer):
             for shape, parameters in by_shape.items():
                 # As large as AdamW's update, so that both share one scale of rates (arXiv 2502.16982, section 2.2).
                 rate = group["lr"] * 0.2 * max(shape) ** 0.5
-                updates = orthogonalise(torch.stack([self._momentum(p) for p in parameters]))
+                updates = _orthogonalise_together(torch.stack([self._momentum(p) for p in parameters]))
                 for parameter, update in zip(parameters, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-rate)
 
@@ -50,6 +52,16 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
         return parameter.grad.lerp(state["momentum_buffer"].lerp_(parameter.grad, 1 - MOMENTUM), MOMENTUM)
+
+
+def _orthogonalise_together(momenta: Tensor) -> Tensor:
+    """Orthogonalise matrices that all processes hold alike, each of them its share; all get the same result."""
+    if not distributed.is_initialized():
+        return orthogonalise(momenta)
+    share = slice(distributed.get_rank(), None, distributed.get_world_size())
+    updates = torch.zeros_like(momenta)
+    updates[share] = orthogonalise(momenta[share])
+    return dist.all_reduce_sum(updates)
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

@@ -93,6 +93,19 @@ def test_phases_are_the_same_on_two_ranks(start):
     assert metrics(one)[1][1]["grad_norm"] != pytest.approx(metrics(start(1))[1][1]["grad_norm"], rel=REL)
 
 
+def test_muon_moves_all_ranks_alike(start):
+    optim = {**TRAIN["optim"], "muon_lr": 1e-2}
+    runs = [start.make(num_ranks, "ddp", optim=optim) for num_ranks in (1, 2)]
+    for run in runs:
+        assert finish(run.start()) == [0] * run.num_ranks, log_of(run)
+    one, other = (run.out_dir for run in runs)
+    assert_equal_metrics(one, other)
+    assert metrics(one)[2][1]["loss"] != pytest.approx(metrics(start(1))[2][1]["loss"], rel=REL)
+    weights = [dict(load_sulm(folder)[0].named_parameters()) for folder in (one, other)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
+
+
 def test_the_final_model_is_whole(start):
     one, other = (dict(load_sulm(start(*key))[0].named_parameters()) for key in ((1,), (2, "fsdp")))
     assert one.keys() == other.keys()
