@@ -85,9 +85,11 @@ def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
     """Return the elementwise sum over all processes (the tensor itself when there is one)."""
     import torch.distributed as td
 
-    if td.is_initialized():
-        td.all_reduce(values)
-    return values
+    if not td.is_initialized():
+        return values
+    total = values.to(here().device)  # NCCL takes nothing that is on the CPU
+    td.all_reduce(total)
+    return total.to(values.device)
 
 
 def all_reduce_max(values: Sequence[float]) -> list[float]:
