@@ -19,7 +19,8 @@ MAX_SAMPLES = MAX_ENCODER_FRAMES * 2 * HOP_SAMPLES
 """The longest utterance that Whisper can hear: 30 s."""
 
 
-def _half(lens: Lens) -> Lens:
+def num_strided_frames(lens: Lens) -> Lens:
+    """Frames after a convolution of stride 2: half as many, rounded up."""
     return (lens + 1) // 2  # type: ignore[operator, return-value]
 
 
@@ -30,12 +31,12 @@ def num_mel_frames(num_samples: Lens) -> Lens:
 
 def num_encoder_frames(mel_frames: Lens) -> Lens:
     """Encoder frames at 50 Hz after the second convolution (stride 2)."""
-    return _half(mel_frames)
+    return num_strided_frames(mel_frames)
 
 
 def num_adaptor_frames(encoder_frames: Lens) -> Lens:
     """Speech embeddings at 12.5 Hz after the adaptor's two strided convolutions."""
-    return _half(_half(encoder_frames))
+    return num_strided_frames(num_strided_frames(encoder_frames))
 
 
 def num_speech_embeddings(num_samples: Lens) -> Lens:

@@ -104,6 +104,8 @@ class TrainConfig:
     keep_best: dict[str, int] = field(default_factory=dict)
     """Metric of the dev set -> how many of its best checkpoints stay as well; if any, each validation saves one."""
 
+    peak_tflops: float | None = None
+    """Peak of a device in TFLOP a second, for the MFU; null takes that of the GPU's name, or reports none."""
     tensorboard: bool = False
     """Write the metrics to `tensorboard/` as well; needs the package of that name."""
     stall_timeout_s: float = 480.0
@@ -119,6 +121,8 @@ class TrainConfig:
             )
         if self.stall_timeout_s < 0:
             raise ValueError(f"train.stall_timeout_s is {self.stall_timeout_s}; it must not be negative")
+        if self.peak_tflops is not None and self.peak_tflops <= 0:
+            raise ValueError(f"train.peak_tflops is {self.peak_tflops}; it must be positive, or null")
         for name in ("max_steps", "log_every", "valid_every", "save_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from osum.model.losses import Loss
 from osum.outputs import atomic_write
 from osum.types import Batch
 
-MEASURED = frozenset({"wall_s", "eta_s", "audio_s_per_s", "tokens_per_s", "data_wait", "memory_gb"})
+MEASURED = frozenset({"wall_s", "eta_s", "audio_s_per_s", "tokens_per_s", "mfu", "data_wait", "memory_gb"})
 """What a run that does the same again reports differently: times and memory."""
 T = TypeVar("T")
 COLUMNS = ("nll", "tokens", "correct")
@@ -28,8 +29,15 @@ COLUMNS = ("nll", "tokens", "correct")
 class Meter:
     """Sums over micro-batches, reduced over ranks only when they are read."""
 
-    def __init__(self, tasks: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        tasks: tuple[str, ...],
+        flop_of: Callable[[Batch], float] = lambda _: 0.0,
+        peak_flop_per_s: float = math.nan,
+    ) -> None:
+        """`flop_of` counts what a batch costs; the peak of this rank's device is NaN where it is not known."""
         self._tasks = {name: n for n, name in enumerate(tasks)}
+        self._flop_of, self._peak_flop_per_s = flop_of, peak_flop_per_s
         self.reset()
 
     def reset(self) -> None:
@@ -37,7 +45,7 @@ class Meter:
         self._sums = torch.zeros(len(self._tasks), len(COLUMNS), dtype=torch.float64)
         self._ctc = torch.zeros(2, dtype=torch.float64)
         self._audio_s = torch.zeros(1, dtype=torch.float64)
-        self._since_s, self._waited_s = time.monotonic(), 0.0
+        self._since_s, self._waited_s, self._flop = time.monotonic(), 0.0, 0.0
 
     def add(self, batch: Batch, loss: Loss) -> None:
         """Add one micro-batch."""
@@ -47,6 +55,7 @@ class Meter:
         num_units = 0 if batch.ctc_lens is None else int(batch.ctc_lens.sum())
         self._ctc += torch.tensor([loss.ctc.item(), num_units], dtype=torch.float64)
         self._audio_s += int(batch.audio_lens.sum()) / SAMPLE_RATE_HZ
+        self._flop += self._flop_of(batch)
 
     def sums(self) -> list[list[float]]:
         """Return what was added on this rank since the last reset, for `add_sums`."""
@@ -83,9 +92,16 @@ class Meter:
         return values
 
     def read_speed(self, num_tokens: float) -> dict[str, float]:
-        """Return target tokens a second, the largest share of time that a rank waited for data, its memory in GB."""
-        worst = dist.all_reduce_max([self._waited_s / self._elapsed_s, memory_gb()])
-        return {"tokens_per_s": num_tokens / self._elapsed_s, "data_wait": worst[0], "memory_gb": worst[1]}
+        """Return target tokens a second, the largest share of time that a rank waited for data, its memory in GB.
+
+        And `mfu`, the share of their peak that all devices reached, if all their peaks are known.
+        """
+        elapsed_s = self._elapsed_s
+        worst = dist.all_reduce_max([self._waited_s / elapsed_s, memory_gb()])
+        values = {"tokens_per_s": num_tokens / elapsed_s, "data_wait": worst[0], "memory_gb": worst[1]}
+        reached = torch.tensor([self._flop / elapsed_s, self._peak_flop_per_s], dtype=torch.float64)
+        flop_per_s, peak = dist.all_reduce_sum(reached).tolist()
+        return values if math.isnan(peak) else {**values, "mfu": flop_per_s / peak}
 
     @property
     def _elapsed_s(self) -> float:

@@ -20,6 +20,7 @@ from osum.text.template import IGNORED
 from osum.train import checkpoint, compute, memory, parallel, preemption, window
 from osum.train.board import Board
 from osum.train.configs import TrainConfig
+from osum.train.flop import TrainingFlop, peak_flop_per_s
 from osum.train.meters import MEASURED, Meter, MetricsFile, joined
 from osum.train.optim import Optimizer, lr_share
 from osum.train.phases import Phases
@@ -54,6 +55,7 @@ class Trainer:
         self.phases = Phases(cfg.phases, self.optimizer.trained)
         self.phases.enter(self.start_step)
         self.replica = parallel.Replica(self.model, world)
+        self.flop = TrainingFlop(self.model)
         self.tasks = tuple(loader.plan(0).task_names)
         self.metrics = MetricsFile(out_dir / "metrics.jsonl", self.start_step) if world.is_main else None
         folder, keep = out_dir / "checkpoints", (cfg.keep_checkpoints, cfg.keep_best)
@@ -72,7 +74,8 @@ class Trainer:
         parallel.unshard(self.model)
 
     def _run(self) -> None:
-        cfg, meter, started_s = self.cfg, Meter(self.tasks), time.monotonic()
+        cfg, started_s = self.cfg, time.monotonic()
+        meter = Meter(self.tasks, self.flop.of, peak_flop_per_s(self.world.device, cfg.peak_tflops))
         total, initial = cfg.max_steps, self.start_step
         window.restore(self.out_dir / "window", self.start_step, meter, self.world)
         bar = log.progress(desc="train", unit="step", total=total, initial=initial, rank=self.world.rank)
@@ -110,6 +113,7 @@ class Trainer:
         """Make one optimizer step; return the norm of the gradient. ValueError names utterances with a loss of NaN."""
         if self.phases.enter(step.step):
             self.replica.renew()
+            self.flop.renew()
         self.model.train()
         total_weight, num_units = self._global_counts(step.batches)
         for micro, batch in enumerate(step.batches):

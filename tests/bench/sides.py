@@ -12,7 +12,6 @@ from batching import padded
 from corpus import IdTokenizer, Spec
 from torch import Tensor, nn
 
-from osum.audio.frames import num_encoder_frames, num_mel_frames, num_speech_embeddings
 from osum.data.collate import collate
 from osum.model.build import build_encoder, build_speech_llm
 from osum.model.configs import AdaptorConfig, LlmSizes, LoraConfig, SpeechLlmConfig, WhisperSizes
@@ -21,6 +20,7 @@ from osum.model.speech_llm import SpeechLLM
 from osum.text.template import SulmTemplate
 from osum.train.compute import prepare
 from osum.train.configs import ComputeConfig
+from osum.train.flop import TrainingFlop, peak_flop_per_s
 from osum.train.optim import OptimConfig, Optimizer
 
 SEED = 1
@@ -130,15 +130,13 @@ class Side:
         return averages.table(sort_by=f"self_{self.device}_time_total", row_limit=40, max_shapes_column_width=70)
 
     def flop(self, specs: Sequence[Spec]) -> float:
-        """Model FLOP of a training step without padding: 6 a trained and 4 a frozen weight and token it sees."""
-        samples = [s.num_samples for s in specs]
-        tokens = {
-            "encoder": sum(num_encoder_frames(num_mel_frames(n)) for n in samples),
-            "adaptor": sum(num_speech_embeddings(n) for n in samples),
-            "llm.model": sum(s.num_positions for s in specs),
-            "llm.lm_head": _num_targets([specs]),
-        }
-        return sum(count * _flop_per_token(self.model.get_submodule(name)) for name, count in tokens.items())
+        """Model FLOP of a training step without padding."""
+        template = SulmTemplate(self._tokenizer)
+        return TrainingFlop(self.model).of(collate([s.example() for s in specs], template))
+
+    def peak_flop_per_s(self) -> float:
+        """Peak of the device, NaN where it is not known."""
+        return peak_flop_per_s(torch.device(self.device))
 
     def _load(self, batches: Sequence[Sequence[Spec]]) -> Iterator[object]:
         template = SulmTemplate(self._tokenizer)
@@ -178,8 +176,3 @@ def build(sizes: Sizes, device: str) -> SpeechLLM:
 
 def _num_targets(batches: Sequence[Sequence[Spec]]) -> int:
     return sum(len(s.target_ids) + 1 for batch in batches for s in batch)
-
-
-def _flop_per_token(module: nn.Module) -> int:
-    matrices = [(n, p) for n, p in module.named_parameters() if p.ndim > 1 and "embed_" not in n]
-    return sum(p.numel() * (6 if p.requires_grad else 4) for _, p in matrices)

@@ -95,7 +95,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--max_target_tokens", type=int, default=200, help="longer targets are redrawn")
     parser.add_argument("--split", action="store_true", help="split the gain into its parts")
     parser.add_argument("--profile", action="store_true", help="print what our step spends its time on")
-    parser.add_argument("--peak_tflops", type=float, default=989.0, help="of the GPU in bfloat16, for MFU")
+    parser.add_argument("--peak_tflops", type=float, help="of the GPU in bfloat16, for MFU; by its name if left out")
     args = parser.parse_args()
     args.vocab = args.vocab or (152_064 if args.size == "7b" else 151_936)
     if args.quick:
@@ -198,11 +198,12 @@ def _split(costs: dict[str, list[float]]) -> dict[str, float]:
     }
 
 
-def _gpu_figures(args: argparse.Namespace, work: Workload, ours: Worker, wall_s: float) -> dict[str, float]:
+def _gpu_figures(args: argparse.Namespace, work: Workload, ours: Worker, wall_s: float) -> dict[str, float | None]:
     specs = [s for batches in work.rounds for batch in batches for s in batch]
     tokens_per_s = sum(s.num_positions for s in specs) / wall_s
-    mfu = ours.call("flop", specs) / wall_s / (args.peak_tflops * 1e12)
-    return {"tokens_per_s": round(tokens_per_s, 1), "mfu": round(mfu, 4)}
+    peak = args.peak_tflops * 1e12 if args.peak_tflops else ours.call("peak_flop_per_s")
+    mfu = ours.call("flop", specs) / wall_s / peak
+    return {"tokens_per_s": round(tokens_per_s, 1), "mfu": None if math.isnan(mfu) else round(mfu, 4)}
 
 
 if __name__ == "__main__":

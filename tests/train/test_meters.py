@@ -61,6 +61,17 @@ def test_the_share_of_time_that_data_took():
     assert meter.read_speed(0)["data_wait"] == 0.0
 
 
+def test_the_share_of_the_peak_is_reported_where_it_is_known():
+    meter = Meter(("asr",), flop_of=lambda batch: 3e6 * len(batch.keys), peak_flop_per_s=1e9)
+    for _ in range(2):
+        meter.add(batch(["asr", "asr"], 1, [1, 1]), loss([1.0, 1.0], [1.0, 1.0], [0.0, 0.0], ctc=0.0))
+    meter._since_s -= 0.03  # so long ago, and a little
+    assert 0.1 < meter.read_speed(4)["mfu"] < 12e6 / 0.03 / 1e9
+    meter.reset()
+    assert meter.read_speed(0)["mfu"] == 0.0
+    assert "mfu" not in Meter(("asr",)).read_speed(0)
+
+
 def test_lines_after_the_step_that_a_run_resumes_from_are_taken_back(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"st')

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from osum.train import checkpoint
-from osum.train.configs import OptimConfig, TrainConfig
+from osum.train.configs import OptimConfig, PhaseConfig, TrainConfig
 from osum.train.meters import MEASURED, Meter
 
 FAST = OptimConfig(lr=1e-2, muon_lr=1e-2, warmup_steps=1, schedule="cosine")
@@ -52,6 +52,20 @@ def test_every_window_has_one_line(trained):
         "epoch",
     } <= first.keys()
     assert first["lr"] == 1e-3 and 0 < last["loss"] < 6.5 and 0 <= last["token_accuracy"] <= 1
+
+
+def test_the_flop_of_a_step_become_a_share_of_the_peak(make_trainer, frozen_encoder_record, tmp_path):
+    phases = [PhaseConfig(train=["^adaptor", "^boundaries"]), PhaseConfig(1, [""])]
+    trainer = make_trainer(
+        "mfu", record=frozen_encoder_record, peak_tflops=1e-3, phases=phases, max_steps=2, log_every=1
+    )
+    costs = []
+    trainer.flop.renew = lambda renew=trainer.flop.renew: (renew(), costs.append(dict(trainer.flop.per_position)))
+    costs.append(trainer.flop.per_position)
+    trainer.run()
+    assert costs[0]["speech"] == costs[-1]["speech"] and 3 * costs[0]["target"] == 2 * costs[-1]["target"]
+    lines = map(json.loads, (tmp_path / "mfu" / "metrics.jsonl").read_text().splitlines())
+    assert all(0 < line["mfu"] < 10 for line in lines if line["split"] == "train")
 
 
 def test_the_loss_falls(make_trainer, tmp_path):
