@@ -83,7 +83,8 @@ def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:
     if world.is_main:
         provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)}, corpus.names)
         config.save(cfg, out / "config.yaml")
-    Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out).run()
+    chosen = corpus.valid_examples(cfg.train.num_valid_examples) if world.is_main else None
+    Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out, chosen).run()
     if world.is_main:
         save_sulm(out, model, record, cfg.tokenizer_dir)
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from osum import config, dist, log, outputs, tasks
 from osum.model.configs import WhisperSizes
 from osum.text.template import WhisperTemplate
 from osum.train import provenance
 from osum.train.configs import CorpusConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from osum.model.folder import WhisperRecord
+    from osum.model.whisper import MultitaskWhisper
+    from osum.train.corpus import Corpus
 
 
 @dataclass
@@ -63,26 +69,35 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(cfg: TrainWhisperConfig, world: dist.World, out: Path) -> None:
     """Train from the last checkpoint of the folder, or from the start."""
-    import torch  # here and not above: a rerun that has nothing to do need not wait for it
-
-    from osum.model.folder import WhisperRecord, save_whisper
-    from osum.train.corpus import Corpus, load_units, open_tokenizer
+    from osum.model.folder import save_whisper  # here and not above: a rerun with nothing to do need not wait for torch
+    from osum.train.corpus import open_tokenizer
     from osum.train.trainer import Trainer
+
+    corpus, model, record = assemble(cfg, out / "cache")
+    if world.is_main:
+        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)}, corpus.names)
+        config.save(cfg, out / "config.yaml")
+    chosen = corpus.valid_examples(cfg.train.num_valid_examples) if world.is_main else None
+    Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out, chosen).run()
+    if world.is_main:
+        save_whisper(out, model, record, open_tokenizer(cfg.tokenizer or cfg.tokenizer_dir))
+
+
+def assemble(cfg: TrainWhisperConfig, cache_dir: Path) -> tuple[Corpus, MultitaskWhisper, WhisperRecord]:
+    """Return the data, the model with its initial weights, and how to build it again."""
+    import torch
+
+    from osum.model.folder import WhisperRecord
+    from osum.train.corpus import Corpus, load_units, open_tokenizer
 
     tokenizer, units = open_tokenizer(cfg.tokenizer or cfg.tokenizer_dir), load_units(cfg.tokenizer_dir)
     num_units = len(units) if cfg.train.ctc_weight else 0
     tags = {name: tasks.get(name).tag for name in cfg.data.tasks}
     template = WhisperTemplate(tokenizer, tags, start_ids(cfg.model), cfg.train.tag_weight)
-    corpus = Corpus(cfg.shards_dir, cfg.data, template, units if num_units else None, cfg.train.seed, out / "cache")
+    corpus = Corpus(cfg.shards_dir, cfg.data, template, units if num_units else None, cfg.train.seed, cache_dir)
     record = WhisperRecord(cfg.model, len(tokenizer), num_units)
     torch.manual_seed(cfg.train.seed)
-    model = record.build()
-    if world.is_main:
-        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)}, corpus.names)
-        config.save(cfg, out / "config.yaml")
-    Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out).run()
-    if world.is_main:
-        save_whisper(out, model, record, tokenizer)
+    return corpus, record.build(), record
 
 
 def start_ids(model: WhisperSizes) -> list[int]:

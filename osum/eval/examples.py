@@ -38,8 +38,13 @@ def sample_table(hyps: HypothesisSet, count: int) -> Table:
     rows = []
     for h in sample(hyps.hypotheses, count):
         wanted = task.target(h.utterance)
-        rows.append((h.key, h.prompt, wanted or "", h.hypothesis + (" … (cut)" if h.truncated else "")))
+        rows.append((h.key, h.prompt, wanted or "", shown(h.hypothesis, h.truncated)))
     return Table(("key", "prompt", "reference", "model"), rows, "llll")
+
+
+def shown(text: str, truncated: bool) -> str:
+    """Return a generated text, and whether its limit cut it."""
+    return text + (" … (cut)" if truncated else "")
 
 
 def worst_table(hyps: HypothesisSet, count: int) -> Table | None:

@@ -112,7 +112,7 @@ class SpeechModel:
 
     def text(self, written: Generated) -> str:
         """Return generated tokens as text."""
-        return self.tokenizer.decode(written.ids, skip_special_tokens=True)
+        return self._template.text(written.ids)
 
     def stop_ids(self, cfg: DecodingConfig) -> frozenset[int]:
         """Return the tokens that end a text. ValueError if the tokenizer does not have one of `stop_tokens`."""

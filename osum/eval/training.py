@@ -1,4 +1,4 @@
-"""What the report says about the training stages: curves, settings and versions, read from their folders."""
+"""What the report says about the training stages: curves, examples, settings and versions, from their folders."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import numpy as np
 
 from osum.eval.curves import Curves, read_curves
 from osum.eval.document import Block, Gallery, Heading, Listing, Picture, Table
+from osum.eval.examples import shown
 from osum.eval.plots.curves import training
 from osum.eval.tables import ABSENT, number
 
 METRICS = "metrics.jsonl"
+EXAMPLES = "examples.jsonl"
 CONFIG = "config.yaml"
 VERSIONS = "versions.json"
 
@@ -26,16 +28,19 @@ class TrainingStage:
 
     name: str
     curves: Curves | None
+    examples: list[dict[str, Any]]
+    """What the model wrote at the last validation, as `examples.jsonl` has it."""
     config: str | None
     versions: dict[str, str]
 
 
 def read_stage(folder: Path) -> TrainingStage:
     """Read a training folder, of which any part may be absent. ValueError naming the file for what is malformed."""
-    config, versions = folder / CONFIG, folder / VERSIONS
+    config, versions, examples = folder / CONFIG, folder / VERSIONS, folder / EXAMPLES
     return TrainingStage(
         folder.name,
         read_curves(folder / METRICS) if (folder / METRICS).is_file() else None,
+        _last_examples(examples) if examples.is_file() else [],
         config.read_text(encoding="utf-8") if config.is_file() else None,
         _read_versions(versions) if versions.is_file() else {},
     )
@@ -43,7 +48,17 @@ def read_stage(folder: Path) -> TrainingStage:
 
 def files_of(folder: Path) -> list[Path]:
     """Return the files that `read_stage` would read."""
-    return [path for name in (METRICS, CONFIG, VERSIONS) if (path := folder / name).is_file()]
+    return [path for name in (METRICS, EXAMPLES, CONFIG, VERSIONS) if (path := folder / name).is_file()]
+
+
+def _last_examples(path: Path) -> list[dict[str, Any]]:
+    # A line that a kill cut short has no end.
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    try:
+        rows = [json.loads(line) for line in lines]
+        return [row for row in rows if row["step"] == rows[-1]["step"]]
+    except (json.JSONDecodeError, KeyError, TypeError) as err:
+        raise ValueError(f"{path}: not what training writes ({err!r}); remove it or train again") from err
 
 
 def _read_versions(path: Path) -> dict[str, str]:
@@ -74,7 +89,14 @@ def training_blocks(stages: Sequence[TrainingStage]) -> list[Block]:
     pictures = [Picture(f"curves_{name}", training(name, curves), f"Training of {name}.") for name, curves in logged]
     header = ("stage", "steps", "epochs", "last train loss", "best dev loss", "audio s per s", "minutes logged")
     rows = [_summary(name, curves) for name, curves in logged]
-    return [Heading(2, "Training"), Table(header, rows, "lrrrrrr"), Gallery(pictures)]
+    written = [block for stage in stages if stage.examples for block in _examples(stage)]
+    return [Heading(2, "Training"), Table(header, rows, "lrrrrrr"), Gallery(pictures), *written]
+
+
+def _examples(stage: TrainingStage) -> list[Block]:
+    rows = [(e["task"], e["key"], e["reference"], shown(e["hypothesis"], e["truncated"])) for e in stage.examples]
+    heading = f"What {stage.name} wrote about the dev set after step {stage.examples[-1]['step']}"
+    return [Heading(3, heading), Table(("task", "key", "reference", "model"), rows, "llll")]
 
 
 def _summary(name: str, curves: Curves) -> tuple[str, ...]:

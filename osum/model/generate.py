@@ -1,4 +1,4 @@
-"""Text from speech: greedy or beam search of the LLM after prompt and speech, batched, without randomness.
+"""Text from speech: greedy or beam search after prompt and speech, batched, without randomness.
 
 Letters: B prefixes, S_i speech embeddings of one utterance, L positions of all prefixes, H the LLM's width.
 """
@@ -16,6 +16,8 @@ from osum.model.ending import Generated, StopRules
 from osum.model.packing import Packing
 from osum.model.sharing import share_beginnings
 from osum.model.speech_llm import SpeechLLM
+from osum.model.whisper import MultitaskWhisper
+from osum.model.whisper_continuation import WhisperContinuation
 from osum.types import Batch
 
 SHRINK_AT = 0.875
@@ -24,7 +26,7 @@ SHRINK_AT = 0.875
 
 @torch.inference_mode()
 def generate(
-    model: SpeechLLM,
+    model: SpeechLLM | MultitaskWhisper,
     prefixes: Batch,
     limits: Sequence[int],
     rules: StopRules,
@@ -35,8 +37,12 @@ def generate(
 
     `speech` holds the embeddings (S_i, H) of each prefix from `embed_each`; without it the batch's audio is encoded.
     Prefixes that begin alike, with the same prompt or the same tensor of speech, are read once as far as they do.
+    A Whisper writes greedily, from its batch's audio.
     """
     assert len(limits) == len(prefixes.segment_lens) and min(limits) > 0, limits
+    if isinstance(model, MultitaskWhisper):
+        assert num_beams == 1 and speech is None, "a Whisper writes greedily, from audio"
+        return _greedy(WhisperContinuation(model, prefixes), limits, rules)
     if speech is None:
         embeddings, packing = model.embed_speech(prefixes.audio, prefixes.audio_lens)
     else:
@@ -56,7 +62,7 @@ def embed_each(model: SpeechLLM, audio: Tensor, audio_lens: Tensor) -> list[Tens
     return list(embeddings.split(packing.lens.tolist()))
 
 
-def _greedy(state: Continuation, limits: Sequence[int], rules: StopRules) -> list[Generated]:
+def _greedy(state: Continuation | WhisperContinuation, limits: Sequence[int], rules: StopRules) -> list[Generated]:
     written: list[list[int]] = [[] for _ in limits]
     ended: list[Generated | None] = [None] * len(limits)
     here = list(range(len(limits)))  # the prefix of each row of the state

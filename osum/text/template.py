@@ -35,6 +35,9 @@ class Tokenizer(Protocol):
     def encode(self, text: str, add_special_tokens: bool = ...) -> list[int]:
         """Return the token ids of a text."""
 
+    def decode(self, token_ids: list[int], skip_special_tokens: bool = ...) -> str:
+        """Return the text of tokens."""
+
 
 @dataclass(frozen=True)
 class Sequence:
@@ -57,6 +60,9 @@ class Template(Protocol):
 
     def target_ids(self, target: str) -> list[int]:
         """Tokens of a target, without the end token."""
+
+    def text(self, token_ids: list[int]) -> str:
+        """Text of tokens that were written after a prefix."""
 
     def prefix_len(self, task: str, prompt: str) -> int:
         """Positions before the target, speech embeddings not counted."""
@@ -93,6 +99,10 @@ class SulmTemplate:
     def target_ids(self, target: str) -> list[int]:
         """Tokens of a target, without the end token."""
         return self._tokenizer.encode(target, add_special_tokens=False)
+
+    def text(self, token_ids: list[int]) -> str:
+        """Text of tokens that were written after a prefix."""
+        return self._tokenizer.decode(token_ids, skip_special_tokens=True)
 
     def prefix_len(self, task: str, prompt: str) -> int:
         """Positions of prompt, speech-begin and speech-end; the task name is not part of the sequence."""
@@ -141,6 +151,10 @@ class WhisperTemplate:
     def target_ids(self, target: str) -> list[int]:
         """Tokens of a target, without the end token."""
         return self._tokenizer.encode(target, add_special_tokens=False)
+
+    def text(self, token_ids: list[int]) -> str:
+        """Text of tokens that were written after a prefix."""
+        return self._tokenizer.decode(token_ids, skip_special_tokens=True)
 
     def prefix_len(self, task: str, prompt: str) -> int:
         """Positions of start tokens and task tag; prompts are not part of the sequence."""

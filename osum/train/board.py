@@ -24,3 +24,8 @@ class Board:
         for name, value in values.items():
             self._writer.add_scalar(f"{split}/{name}", value, step)
         self._writer.flush()
+
+    def write_texts(self, name: str, step: int, texts: Mapping[str, str]) -> None:
+        """Show some texts together, as they are: what is indented is no markup."""
+        self._writer.add_text(name, "\n".join(f"    {what}: {text}" for what, text in texts.items()), step)
+        self._writer.flush()

@@ -97,6 +97,8 @@ class TrainConfig:
     """Steps between two lines of metrics."""
     valid_every: int = 2000
     """Steps between two validations."""
+    num_valid_examples: int = 1
+    """Utterances of each task about which the model writes at each validation, into `examples.jsonl`; 0 for none."""
     save_every: int = 1000
     """Steps between two checkpoints."""
     keep_checkpoints: int = 2
@@ -121,6 +123,8 @@ class TrainConfig:
             )
         if self.stall_timeout_s < 0:
             raise ValueError(f"train.stall_timeout_s is {self.stall_timeout_s}; it must not be negative")
+        if self.num_valid_examples < 0:
+            raise ValueError(f"train.num_valid_examples is {self.num_valid_examples}; it must not be negative")
         if self.peak_tflops is not None and self.peak_tflops <= 0:
             raise ValueError(f"train.peak_tflops is {self.peak_tflops}; it must be positive, or null")
         for name in ("max_steps", "log_every", "valid_every", "save_every", "keep_checkpoints"):

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain, product
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
 from osum import dist, tasks
 from osum.data import lengths
+from osum.data.examples import make_example
 from osum.data.index import Index
 from osum.data.loader import LoadedPack, PackDataset, TrainLoader, eval_batches
-from osum.data.plan import plan_eval
+from osum.data.plan import EvalPlan, plan_eval
 from osum.text import tokenizer as text_tokenizer
 from osum.text.template import Template
 from osum.text.units import CtcUnits
 from osum.train.configs import CorpusConfig
+from osum.train.examples import Chosen
+from osum.types import Example
 
 
 def load_units(tokenizer_dir: Path) -> CtcUnits:
@@ -70,10 +74,25 @@ class Corpus:
 
     def valid_packs(self, world: dist.World) -> Callable[[], Iterator[LoadedPack]]:
         """Return a function that goes once through this rank's share of the dev set."""
+        return partial(eval_batches, self.dev, self._valid_plan(), world.rank, world.size, self._cfg.num_workers)
+
+    def valid_examples(self, num_per_task: int) -> Chosen:
+        """Return so many utterances of each task, spread evenly over those of validation, with their first prompt."""
+        planned = self._valid_plan()
+        places = product(range(planned.num_steps), range(planned.virtual_ranks))
+        items = sorted(chain.from_iterable(planned.pack(*place) for place in places))
+        chosen = []
+        for task in self._tasks:
+            of_task = [item for item in items if item.task == task]
+            count = min(num_per_task, len(of_task))
+            chosen += [of_task[i * len(of_task) // count] for i in range(count)]
+        made = [make_example(self.dev.index, item, self._tasks, self.prompts) for item in chosen]
+        return Chosen([e for e in made if isinstance(e, Example)], self._template)
+
+    def _valid_plan(self) -> EvalPlan:
         index = self.dev.index
         stride = max(1, len(index) // self._cfg.max_valid_utts)
-        planned = plan_eval(index, self._lengths(self.dev), self._cfg.plan, range(0, len(index), stride))
-        return partial(eval_batches, self.dev, planned, world.rank, world.size, self._cfg.num_workers)
+        return plan_eval(index, self._lengths(self.dev), self._cfg.plan, range(0, len(index), stride))
 
 
 def open_tokenizer(tokenizer_dir: Path | str) -> PreTrainedTokenizerBase:

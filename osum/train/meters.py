@@ -116,18 +116,22 @@ def memory_gb() -> float:
 
 
 class MetricsFile:
-    """`metrics.jsonl`: lines after the step that a run resumes from are taken back, so that no step stands twice."""
+    """A file of JSON lines with their steps.
+
+    Lines after the step that a run resumes from are taken back, so that no step stands twice.
+    """
 
     def __init__(self, path: Path, start_step: int) -> None:
         self.path = path
-        lines = path.read_text().splitlines() if path.is_file() else []
+        # Not splitlines(): JSON leaves U+2028 and its like as they are.
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
         kept = [line for line in lines if _step_of(line) <= start_step]
         atomic_write(path, "".join(line + "\n" for line in kept))
 
     def write(self, **values: Any) -> None:
         """Append one line."""
         with open(self.path, "a", encoding="utf-8") as f:
-            f.write(json.dumps(values) + "\n")
+            f.write(json.dumps(values, ensure_ascii=False) + "\n")
             f.flush()
             os.fsync(f.fileno())  # a checkpoint that outlives its machine must not know more than this file
 

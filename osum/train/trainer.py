@@ -20,6 +20,7 @@ from osum.text.template import IGNORED
 from osum.train import checkpoint, compute, memory, parallel, preemption, window
 from osum.train.board import Board
 from osum.train.configs import TrainConfig
+from osum.train.examples import Chosen, ExampleWriter
 from osum.train.flop import TrainingFlop, peak_flop_per_s
 from osum.train.meters import MEASURED, Meter, MetricsFile, joined
 from osum.train.optim import Optimizer, lr_share
@@ -42,8 +43,12 @@ class Trainer:
         cfg: TrainConfig,
         world: dist.World,
         out_dir: Path,
+        chosen: Chosen | None = None,
     ) -> None:
-        """`valid_packs` gives this rank's share of the dev set, as many packs on every rank."""
+        """`valid_packs` gives this rank's share of the dev set, as many packs on every rank.
+
+        About the `chosen` utterances the model writes at each validation; they are for the main process.
+        """
         self.cfg, self.world, self.out_dir = cfg, world, out_dir
         self.loader, self.valid_packs = loader, valid_packs
         parallel.check(cfg)
@@ -60,6 +65,7 @@ class Trainer:
         self.metrics = MetricsFile(out_dir / "metrics.jsonl", self.start_step) if world.is_main else None
         folder, keep = out_dir / "checkpoints", (cfg.keep_checkpoints, cfg.keep_best)
         self.board = Board(out_dir / "tensorboard", self.start_step) if cfg.tensorboard and world.is_main else None
+        self.examples = ExampleWriter(chosen, cfg, world, out_dir / "examples.jsonl", self.start_step, self.board)
         self.saver, self.saved_step = Saver(folder, self.optimizer, world, *keep), self.start_step
         self.stop = preemption.StopRequest()
         self.all_stop = False
@@ -99,6 +105,7 @@ class Trainer:
             if done % cfg.valid_every == 0 or done == cfg.max_steps:
                 on_dev = self.validate()
                 self._report("dev", done, step.epoch, on_dev)
+                self.examples.write(self.model, done)
                 meter.reset()
             if done % cfg.save_every == 0 or done == cfg.max_steps or (on_dev and cfg.keep_best):
                 self._save(done, on_dev)

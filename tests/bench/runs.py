@@ -105,7 +105,7 @@ def _tensors(path: Path) -> dict[str, list[float]]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    lines = map(json.loads, path.read_text().splitlines())
+    lines = map(json.loads, path.read_text(encoding="utf-8").split("\n")[:-1])
     return [{k: v for k, v in line.items() if k not in MEASURED} for line in lines]
 
 

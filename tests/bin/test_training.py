@@ -55,6 +55,9 @@ def test_three_stages_and_a_rerun(stage, shards_dir, tmp_path):
     for name in ("model.safetensors", "model.yaml", "config.yaml", "versions.json", "tokenizer", ".done.json"):
         assert (folder / name).exists(), name
     assert [(m["split"], m["step"]) for m in lines(folder)] == [("train", 1), ("train", 2), ("train", 3), ("dev", 3)]
+    for stage_dir in (folder, tmp_path / "train_whisper"):
+        written = [json.loads(line) for line in (stage_dir / "examples.jsonl").read_text().split("\n")[:-1]]
+        assert [(row["step"], row["task"], row["key"]) for row in written] == [(3, t, "dev-00") for t in ("asr", "sgc")]
     _, record = load_sulm(folder)
     assert record.encoder.d_model == 16 and list(record.prompts) == ["asr", "sgc"]
     assert (

@@ -38,7 +38,9 @@ def collate(bpe: PreTrainedTokenizerBase, tokenizer_dir: Path) -> Callable[[Iter
 @pytest.fixture
 def prefixes(bpe: PreTrainedTokenizerBase) -> Callable[[Iterable[int]], Batch]:
     """`prefixes([2, 0])` -> what decoding of examples 2 and 0 starts from."""
-    return lambda numbers: collating.collate_prefixes([example(n) for n in numbers], SulmTemplate(bpe))
+    return lambda numbers, template=None: collating.collate_prefixes(
+        [example(n) for n in numbers], template or SulmTemplate(bpe)
+    )
 
 
 @pytest.fixture

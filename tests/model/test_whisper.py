@@ -4,6 +4,8 @@ from transformers import WhisperModel
 
 from osum.model.build import _whisper_config, build_whisper
 from osum.model.configs import WhisperSizes
+from osum.model.ending import StopRules
+from osum.model.generate import generate
 from osum.model.packing import Packing
 
 SIZES = WhisperSizes(d_model=16, encoder_layers=2, decoder_layers=2, num_heads=2, ffn_dim=32, init_std=0.2)
@@ -52,3 +54,25 @@ def test_a_longer_target_than_whispers_positions_is_refused(whisper):
     frames, memory = torch.zeros(2, 16), Packing(torch.tensor([2]))
     with pytest.raises(ValueError, match=r"449 tokens exceeds Whisper's 448; set plan.max_tokens"):
         whisper.decode(ids, Packing(torch.tensor([449])), frames, memory)
+
+
+@torch.inference_mode()
+def test_greedy_is_the_argmax_of_the_training_pass(whisper, whisper_template, prefixes):
+    def step_by_step(number, stop_ids, limit):
+        batch, ids = prefixes([number], whisper_template), []
+        frames, memory = whisper.encoder(*whisper.log_mel(batch.audio, batch.audio_lens))
+        while len(ids) < limit:
+            fed = torch.cat([batch.input_ids, torch.tensor(ids, dtype=torch.int64)])
+            hidden = whisper.decode(fed, Packing(torch.tensor([len(fed)])), frames, memory)
+            ids.append(int(whisper.head(hidden[-1]).argmax()))
+            if ids[-1] in stop_ids:
+                return ids[:-1], False
+        return ids, True
+
+    limits = [8, 3, 12, 8]
+    never = generate(whisper, prefixes([0, 1, 2, 3], whisper_template), limits, StopRules(frozenset()))
+    for stop_ids in (set(), {never[0].ids[3], never[2].ids[5]}):
+        found = generate(whisper, prefixes([0, 1, 2, 3], whisper_template), limits, StopRules(frozenset(stop_ids)))
+        wanted = [step_by_step(n, stop_ids, limit) for n, limit in enumerate(limits)]
+        assert [(g.ids, g.truncated) for g in found] == wanted
+    assert not all(truncated for _, truncated in wanted)

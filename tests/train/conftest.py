@@ -24,6 +24,7 @@ def train_config(**changes) -> TrainConfig:
     """Six steps; a line, a validation and a checkpoint at different steps."""
     optim = OptimConfig(lr=1e-3, muon_lr=2e-3, warmup_steps=2, schedule="cosine")
     defaults = {"max_steps": 6, "log_every": 2, "valid_every": 6, "save_every": 3, "ctc_weight": 0.3, "optim": optim}
+    defaults["num_valid_examples"] = 0
     return TrainConfig(**{**defaults, **changes})
 
 
@@ -54,7 +55,7 @@ def make_trainer(sulm_record, make_corpus, tmp_path) -> MakeTrainer:
         out.mkdir(exist_ok=True)
         corpus = make_corpus(num_workers=num_workers) if shards is None else make_corpus(shards)
         torch.manual_seed(7)
-        loader, valid = corpus.loader(world, out), corpus.valid_packs(world)
-        return Trainer(record.build(), loader, valid, train_config(**changes), world, out)
+        loader, valid, cfg = corpus.loader(world, out), corpus.valid_packs(world), train_config(**changes)
+        return Trainer(record.build(), loader, valid, cfg, world, out, corpus.valid_examples(cfg.num_valid_examples))
 
     return make

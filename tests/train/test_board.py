@@ -24,3 +24,15 @@ def test_values_become_curves(tmp_path):
     found = accumulator.EventAccumulator(str(tmp_path)).Reload()
     assert [(e.step, e.value) for e in found.Scalars("train/loss")] == [(5, 2.0)]
     assert found.Tags()["scalars"] == ["train/loss", "train/loss.asr"]
+
+
+def test_texts_are_shown_as_they_are(tmp_path):
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is optional, and not installed"
+    )
+    texts = {"reference": "hi<happy>", "hypothesis": "*hi*"}
+    Board(tmp_path, start_step=0).write_texts("dev/ser/a", 5, texts)
+    found = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    (event,) = found.Tensors("dev/ser/a/text_summary")
+    shown = event.tensor_proto.string_val[0].decode()
+    assert (event.step, shown) == (5, "    reference: hi<happy>\n    hypothesis: *hi*")

@@ -113,6 +113,13 @@ def test_the_final_model_is_whole(start):
         torch.testing.assert_close(other[name], value, rtol=0, atol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
 
 
+def test_examples_are_written_by_one_of_several_ranks_and_not_by_shards(start):
+    alone, several = ((start(n) / "examples.jsonl").read_text().split("\n")[:-1] for n in (1, 2))
+    (first, *_), (other, *_) = (list(map(json.loads, lines)) for lines in (alone, several))
+    assert len(alone) == len(several) == 2 and {**first, "hypothesis": ""} == {**other, "hypothesis": ""}
+    assert not (start(2, "fsdp") / "examples.jsonl").exists()
+
+
 @pytest.mark.parametrize(("ranks", "other_ranks"), [((2, "ddp"), 1), ((2, "fsdp"), 1), ((1, "fsdp"), 2)])
 def test_a_run_goes_on_with_another_number_of_ranks(start, ranks, other_ranks):
     run = start.make(*ranks)
