@@ -46,16 +46,21 @@ class MultitaskWhisper(nn.Module):
         ctc = None if self.ctc_head is None else ctc_sum(self.ctc_head(frames), memory, batch)
         return token_loss(hidden, self.head, batch, segments, ctc)
 
+    @property
+    def max_positions(self) -> int:
+        """Positions of the longest decoder sequence."""
+        return self.decoder.max_target_positions
+
     def blocks(self) -> dict[str, nn.ModuleList]:
         """Return the layers of each part, of which training may recompute or compile some."""
         return {"encoder": self.encoder.whisper.layers, "decoder": self.decoder.layers}
 
     def decode(self, input_ids: Tensor, segments: Packing, frames: Tensor, memory: Packing) -> Tensor:
         """Packed token ids (L,) over packed encoder frames (E, D) -> packed hidden states (L, D)."""
-        if segments.max_len > self.decoder.max_target_positions:
+        if segments.max_len > self.max_positions:
             raise ValueError(
                 f"a decoder sequence of {segments.max_len} tokens exceeds Whisper's "
-                f"{self.decoder.max_target_positions}; set plan.max_tokens to that, so that it is left out"
+                f"{self.max_positions}; set plan.max_tokens to that, so that it is left out"
             )
         hidden = self.decoder.embed_tokens(input_ids) + self.decoder.embed_positions.weight[segments.positions]
         hidden = nn.functional.dropout(hidden, self.decoder.dropout, self.training)

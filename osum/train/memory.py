@@ -20,6 +20,8 @@ from osum.types import Batch, Example
 
 FILLER = "啊"
 """Repeated, a target of any length."""
+LOWERED = 0.75
+"""The budget to try after a pack that did not fit, as a share of that pack."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,17 @@ def standing(model: nn.Module, cfg: OptimConfig, num_shards: int = 1) -> Standin
     return Standing(*(-(-n // num_shards) for n in (counts.frozen, counts.trained, counts.gradients, counts.optimizer)))
 
 
-def worst_batch(template: Template, task: str, prompt: str, plan: PlanConfig, share: float = 1.0) -> Batch:
+def worst_batch(
+    template: Template, task: str, prompt: str, plan: PlanConfig, share: float = 1.0, max_positions: int | None = None
+) -> Batch:
     """Return a pack that fills a share of both budgets: utterances as long as can be, and all other positions targets.
 
-    ValueError if the budgets hold no utterance of that kind.
+    An utterance has at most `max_positions`. ValueError if the budgets hold no utterance of that kind.
     """
     audio_s, num_tokens = plan.max_audio_s * share, int(plan.max_tokens * share)
     num_utterances = max(1, int(audio_s * SAMPLE_RATE_HZ // MAX_SAMPLES))
+    if max_positions is not None:
+        num_utterances = max(num_utterances, -(-num_tokens // max_positions))
     num_samples = min(MAX_SAMPLES, int(audio_s * SAMPLE_RATE_HZ / num_utterances))
     audio = np.zeros(num_samples, dtype=np.float32)
 
@@ -129,6 +135,6 @@ def naming(batch: Batch) -> Iterator[None]:
         audio_s = int(batch.audio_lens.sum()) / SAMPLE_RATE_HZ
         raise ValueError(
             f"out of memory in a pack of {len(batch.input_ids)} positions and {audio_s:.0f} s of audio, utterances "
-            f"{batch.keys[:8]}: {err}. Lower data.plan.max_tokens and max_audio_s; python -m osum.bin.plan_memory "
-            "finds what fits"
+            f"{batch.keys[:8]}: {err}. Lower data.plan.max_tokens, say to {int(LOWERED * len(batch.input_ids))}, and "
+            f"max_audio_s to {LOWERED * audio_s:.0f}; python -m osum.bin.plan_memory finds the largest that fit"
         ) from err

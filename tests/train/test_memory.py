@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from osum.data.plan_config import PlanConfig
-from osum.text.template import IGNORED, SulmTemplate
+from osum.text.template import IGNORED, SulmTemplate, WhisperTemplate
 from osum.train import memory
 from osum.train.configs import OptimConfig
 
@@ -28,6 +28,14 @@ def test_the_worst_pack_fills_both_budgets(bpe, share):
     assert 0.75 * 75 * share <= audio_s <= 75 * share and int(batch.audio_lens.max()) <= 480_000
     assert 0.97 * 2000 * share <= len(batch.input_ids) <= 2000 * share
     assert int((batch.labels != IGNORED).sum()) + int(batch.speech_mask.sum()) > 0.95 * len(batch.input_ids)
+
+
+def test_the_worst_pack_of_a_decoder_with_a_table_of_positions(bpe):
+    plan, template = PlanConfig(max_tokens=2000, max_audio_s=75.0), WhisperTemplate(bpe, {"asr": "<asr>"})
+    batch = memory.worst_batch(template, "asr", "", plan, max_positions=448)
+    assert int(batch.segment_lens.min()) > 390 and int(batch.segment_lens.max()) <= 400
+    assert batch.audio_lens.tolist() == [15 * 16_000] * 5
+    assert len(memory.worst_batch(template, "asr", "", plan, share=0.1, max_positions=448).keys) == 1
 
 
 def test_audio_that_no_budget_of_tokens_holds_is_named(bpe):
@@ -74,7 +82,8 @@ def test_the_largest_share_is_found_by_trying():
 def test_out_of_memory_names_the_batch(bpe):
     batch = memory.worst_batch(SulmTemplate(bpe), "asr", "transcribe", PlanConfig(max_tokens=500, max_audio_s=30.0))
     message = (
-        r"out of memory in a pack of 4\d\d positions and 30 s of audio, utterances \['worst'\]: 2 GB missing. Lower"
+        r"out of memory in a pack of 4\d\d positions and 30 s of audio, utterances \['worst'\]: 2 GB missing. Lower "
+        r"data.plan.max_tokens, say to 3\d\d, and max_audio_s to 22; python -m osum.bin.plan_memory finds the largest"
     )
     with pytest.raises(ValueError, match=message), memory.naming(batch):
         raise torch.OutOfMemoryError("2 GB missing")
