@@ -149,6 +149,15 @@ def test_a_loss_of_nan_names_the_utterance_and_leaves_the_weights(make_trainer):
     assert all(torch.equal(before[n], p) for n, p in trainer.model.named_parameters())
 
 
+def test_a_gradient_that_is_not_finite_is_named_and_leaves_the_weights(make_trainer):
+    trainer = make_trainer("inf")
+    before = {n: p.clone() for n, p in trainer.model.named_parameters()}
+    trainer.model.boundaries.weight.register_hook(lambda grad: grad * torch.inf)
+    with pytest.raises(ValueError, match=r"step 0: the gradient is (inf|nan); lower optim.lr"):
+        trainer.step(next(trainer.loader.steps()), Meter(trainer.tasks))
+    assert all(torch.equal(before[n], p) for n, p in trainer.model.named_parameters())
+
+
 def test_accumulated_gradients_are_those_of_one_mean(make_trainer):
     trainer = make_trainer("mean", spec_augment=None, ctc_weight=0.5)
     step = next(trainer.loader.steps())
