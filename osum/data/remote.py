@@ -13,6 +13,8 @@ STORES = frozenset({"http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "ab
 MISSING = frozenset({404, 410})
 FORBIDDEN = frozenset({401, 403})
 OUT_OF_RANGE = 416
+NO_CREDENTIALS = "NoCredentialsError"
+"""What the package of s3 raises before it asks the store; no attempt can help."""
 
 
 class AttemptError(Exception):
@@ -70,15 +72,23 @@ class Remote:
         """Each store has exceptions of its own; what matters is whether another attempt can help."""
         # The HTTP store calls whatever goes wrong with the size of a file a missing file.
         origin = err.__cause__ if isinstance(err, FileNotFoundError) and err.__cause__ else err
-        status = getattr(origin, "status", None)
+        status = _status(origin)
         named = f"{self._address}: {type(origin).__name__}: {origin}"
-        if status in FORBIDDEN or isinstance(origin, PermissionError):
+        if status in FORBIDDEN or isinstance(origin, PermissionError) or type(origin).__name__ == NO_CREDENTIALS:
             return PermissionError(f"{named}; is access allowed?")
         if status == OUT_OF_RANGE:
             return ValueError(f"{named}: it ends before this range")
         if status in MISSING or (isinstance(err, FileNotFoundError) and not _is_of_connection(origin)):
             return FileNotFoundError(f"{self._address}: no such file in the store; correct the list or the address")
         return AttemptError(f"{type(origin).__name__}: {origin}")
+
+
+def _status(err: BaseException) -> int | None:
+    """Return the status of the answer behind an error, where its package tells it: that of http, or that of s3."""
+    response = getattr(err.__cause__, "response", None)
+    if isinstance(response, dict):
+        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return getattr(err, "status", None)
 
 
 def _is_of_connection(err: BaseException) -> bool:
