@@ -110,11 +110,18 @@ def _frames(f: soundfile.SoundFile, wanted: int) -> np.ndarray:
     """(at most `wanted`, channels) float32, read in blocks: a header that promises too much costs no memory."""
     blocks = []
     while wanted > 0:
-        blocks.append(f.read(min(wanted, max(1, BLOCK_VALUES // f.channels)), dtype="float32", always_2d=True))
+        blocks.append(_block(f, min(wanted, max(1, BLOCK_VALUES // f.channels))))
         wanted -= len(blocks[-1])
         if not len(blocks[-1]):
             break
     return blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros((0, f.channels), np.float32), *blocks])
+
+
+def _block(f: soundfile.SoundFile, wanted: int) -> np.ndarray:
+    if f.subtype == "PCM_16":  # the same numbers, but NumPy converts a WAV in a fifth of libsndfile's time
+        samples = f.read(wanted, dtype="int16", always_2d=True)
+        return np.multiply(samples, np.float32(2**-15), dtype=np.float32)
+    return f.read(wanted, dtype="float32", always_2d=True)
 
 
 def _to_mono(audio: np.ndarray, mono: Mono, name: str) -> np.ndarray:

@@ -43,7 +43,7 @@ def is_remote(path: str) -> bool:
 
 def place(folder: Path, path: str) -> str:
     """Return where a path that an index in `folder` names lies: relative ones are in the folder."""
-    return path if is_remote(path) else str(folder / path)
+    return path if is_remote(path) else os.path.join(folder, path)
 
 
 class Storage:

@@ -24,6 +24,9 @@ IGNORED = -100
 IM_START, IM_END = "<|im_start|>", "<|im_end|>"
 """Begin and end of a turn in ChatML."""
 
+MAX_KEPT_PROMPTS = 4096
+"""Prompts whose tokens are kept."""
+
 Lens = TypeVar("Lens", int, np.ndarray)
 
 
@@ -92,6 +95,7 @@ class SulmTemplate:
         """
         self._tag_weight = tag_weight
         self._tokenizer = tokenizer
+        self._prompt_ids: dict[str, list[int]] = {}
         self._speech_first = cfg.speech_first
         self._opening, self._closing = _chatml_frame(cfg.system) if cfg.form == "chatml" else ("", "")
         self.eos_id = _chatml_end(tokenizer) if cfg.form == "chatml" else _eos(tokenizer)
@@ -128,8 +132,15 @@ class SulmTemplate:
         texts = [self._opening + prompt, self._closing]
         if self._speech_first:
             texts = [self._opening, prompt + self._closing]
-        before, after = (self._tokenizer.encode(text, add_special_tokens=False) for text in texts)
-        return before, after
+        return self._ids_around(texts[0]), self._ids_around(texts[1])
+
+    def _ids_around(self, text: str) -> list[int]:
+        # Prompts are few, and come again with every utterance.
+        if text not in self._prompt_ids:
+            if len(self._prompt_ids) >= MAX_KEPT_PROMPTS:
+                self._prompt_ids.clear()
+            self._prompt_ids[text] = self._tokenizer.encode(text, add_special_tokens=False)
+        return self._prompt_ids[text]
 
 
 class WhisperTemplate:
