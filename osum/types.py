@@ -71,7 +71,7 @@ class Example:
     target: str
     """What the model has to write after the speech, without the end token."""
     audio: np.ndarray
-    """(num_samples,) float32 at 16 kHz in [-1, 1]."""
+    """(num_samples,) at 16 kHz: float32 in [-1, 1], or int16."""
     transcript: str | None = None
     """Verified transcript whatever the task asks for (for CTC), None where unknown."""
 
@@ -86,7 +86,7 @@ class Batch:
     keys: list[str]
     tasks: list[str]
     audio: Tensor
-    """(N,) float32 at 16 kHz."""
+    """(N,) at 16 kHz: float32 in [-1, 1], or int16, which takes half the way through queues and to a device."""
     audio_lens: Tensor
     """(B,) int64, samples."""
     input_ids: Tensor

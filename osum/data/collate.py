@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from osum.audio.io import to_float
 from osum.text.template import Sequence, Template
 from osum.types import Batch, Example
 
@@ -51,7 +52,7 @@ def _pack(examples: ListOf[Example], sequences: ListOf[Sequence]) -> Batch:
     return Batch(
         keys=[e.key for e in examples],
         tasks=[e.task for e in examples],
-        audio=torch.from_numpy(np.concatenate([e.audio for e in examples])),
+        audio=torch.from_numpy(_joined([e.audio for e in examples])),
         audio_lens=_ints([len(e.audio) for e in examples]),
         input_ids=torch.from_numpy(np.concatenate([s.input_ids for s in sequences])),
         labels=torch.from_numpy(np.concatenate([s.labels for s in sequences])),
@@ -59,6 +60,12 @@ def _pack(examples: ListOf[Example], sequences: ListOf[Sequence]) -> Batch:
         segment_lens=_ints([len(s.input_ids) for s in sequences]),
         weights=torch.from_numpy(np.concatenate([s.weights for s in sequences])),
     )
+
+
+def _joined(audio: ListOf[np.ndarray]) -> np.ndarray:
+    """Concatenate samples: int16 if all are, else float32."""
+    stored_alike = all(a.dtype == np.int16 for a in audio)
+    return np.concatenate(audio if stored_alike else [to_float(a) for a in audio])
 
 
 def _ints(values: list[int]) -> Tensor:

@@ -67,7 +67,7 @@ def make_example(
     """
     try:
         utterance = index.utterance(item.row)
-        audio = index.audio(item.row)
+        audio = index.audio(item.row) if augment else index.samples(item.row)
     except ValueError as err:
         return Dropped(index.key(item.row), item.task, f"corrupt: {err}")
     except StalledError as err:

@@ -24,6 +24,19 @@ def test_encoding_keeps_every_16_bit_value(audio_format):
     np.testing.assert_array_equal(audio * 32768, values)
 
 
+@pytest.mark.parametrize("audio_format", ["flac", "wav"])
+def test_samples_of_16_bit_are_kept_where_asked(audio_format):
+    samples = np.array([-32768, -1, 0, 1, 32767] * 100, dtype=np.int16)
+    data = io.encode(samples / 32768, audio_format)
+    kept, _ = io.load(data, keep_int16=True)
+    assert kept.dtype == np.int16 and kept.tolist() == samples.tolist()
+    audio, _ = io.load(data)
+    expected, _ = soundfile.read(BytesIO(data), dtype="float32")
+    assert audio.dtype == np.float32
+    np.testing.assert_array_equal(audio, expected)
+    np.testing.assert_array_equal(io.resample(kept, 16_000, 8_000), io.resample(audio, 16_000, 8_000))
+
+
 def test_a_part_of_a_file_with_mixed_or_first_channel(tmp_path):
     left, right = tone(8_000), np.zeros(8_000, dtype=np.float32)
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16_000, subtype="FLOAT")

@@ -13,6 +13,20 @@ def example(key, num_samples, target, transcript):
 EXAMPLES = [example("a", 5_000, "ab", "ab"), example("b", 1_600, "", None), example("c", 8_000, "c", "")]
 
 
+def test_samples_stay_as_they_are_stored_if_all_are_alike(tokenizer):
+    stored = [np.array([1, -2, 2**14] * 200, dtype=np.int16), np.full(500, -(2**15), dtype=np.int16)]
+    floats = [np.full(450, 0.25, dtype=np.float32)]
+
+    def packed(*audio):
+        made = [Example(str(i), "asr", "en", "p", "a", samples) for i, samples in enumerate(audio)]
+        return collate(made, SulmTemplate(tokenizer)).audio
+
+    assert packed(*stored).dtype == torch.int16
+    assert packed(*stored).tolist() == [1, -2, 2**14] * 200 + [-(2**15)] * 500
+    assert packed(*stored, *floats).dtype == torch.float32
+    assert packed(*stored, *floats).tolist() == [2**-15, -(2**-14), 0.5] * 200 + [-1.0] * 500 + [0.25] * 450
+
+
 def test_everything_is_packed_with_lengths_beside(tokenizer, units):
     batch = collate(EXAMPLES, SulmTemplate(tokenizer), units)
     assert batch.keys == ["a", "b", "c"] and batch.tasks == ["asr"] * 3

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from osum.audio.io import to_float
 from osum.data.examples import Dropped, Item, make_example, prompts_for
 
 
@@ -11,7 +12,8 @@ def test_an_example_joins_audio_prompt_and_target(make_index, toy, task_objects,
     made = make_example(index, Item(0, "ser", 1), task_objects, prompts)
     assert (made.key, made.task, made.language) == ("corpus/u001", "ser", "zh")
     assert (made.prompt, made.target, made.transcript) == ("做ser", "你好<happy>", "你好")
-    np.testing.assert_array_equal(made.audio, index.audio(0))
+    assert made.audio.dtype == np.int16
+    np.testing.assert_array_equal(to_float(made.audio), index.audio(0))
 
 
 def test_a_row_without_target_is_dropped_with_its_reason(make_index, toy, task_objects, prompts):

@@ -44,7 +44,7 @@ def test_batches_are_packed_and_within_budget(parts):
             assert len(b.audio) == int(b.audio_lens.sum()) <= 12 * 16_000
             assert len(b.input_ids) == len(b.labels) == len(b.speech_mask) == int(b.segment_lens.sum()) <= 400
             assert len(b.ctc_labels) == int(b.ctc_lens.sum())
-            assert b.audio.dtype == torch.float32 and b.input_ids.dtype == b.labels.dtype == torch.int64
+            assert b.audio.dtype == torch.int16 and b.input_ids.dtype == b.labels.dtype == torch.int64
 
 
 def test_an_epoch_holds_every_utterance_once(parts):
