@@ -65,6 +65,8 @@ class EpochStart(NamedTuple):
     epoch: int
     step: int
     """Number of its first step since the start of training."""
+    plan: str = ""
+    """`Planner.identity` of the plan for which this holds; "" if for any."""
 
 
 FIRST_EPOCH = EpochStart(0, 0)
@@ -82,11 +84,15 @@ class Step:
     batches: list[Batch]
     """One per micro-step; as many on every rank."""
     dropped: list[Dropped]
+    plan: str = ""
+    """`Planner.identity`; "" for steps that are not of a plan."""
 
     @property
     def epoch_start(self) -> EpochStart:
-        """Return what to keep with a checkpoint."""
-        return EpochStart(self.epoch, self.step - self.step_in_epoch)
+        """Return what to keep with a checkpoint after this step: where the epoch of the next step begins."""
+        if self.step_in_epoch + 1 == self.steps_in_epoch:
+            return EpochStart(self.epoch + 1, self.step + 1, self.plan)
+        return EpochStart(self.epoch, self.step - self.step_in_epoch, self.plan)
 
 
 class PackDataset(Dataset):
@@ -168,14 +174,21 @@ class TrainLoader:
         # Workers prefetch across the end of an epoch while the main process is still in it: two plans are in use.
         self.plan = lru_cache(maxsize=2)(self._plan)
 
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the tasks by number."""
+        return self._planner.lengths.tasks
+
     def steps(self, start: int = 0, known: EpochStart = FIRST_EPOCH) -> Iterator[Step]:
         """Yield steps from number `start` on, without end; `known` is where any epoch up to there begins."""
+        known = self._of_this_plan(known)
         loaded = load_packs(self._dataset, self._packs(start, known), self._num_workers, self._pin_memory)
         for number, epoch, step in self._positions(start, known):
             packs = [next(loaded) for _ in self._pack_numbers(epoch, step)]
             dropped = [d for p in packs for d in p.dropped]
             self._report(epoch, step, dropped)
-            yield Step(number, epoch, step, self.plan(epoch).num_steps, [p.batch for p in packs], dropped)
+            batches, num_steps = [p.batch for p in packs], self.plan(epoch).num_steps
+            yield Step(number, epoch, step, num_steps, batches, dropped, self._planner.identity)
 
     def locate(self, number: int, known: EpochStart = FIRST_EPOCH) -> tuple[int, int]:
         """Return the epoch of a step and its number in that epoch, counted from an epoch that begins no later."""
@@ -190,6 +203,12 @@ class TrainLoader:
         """Account for a finished epoch: what the plan left out, and what all ranks dropped."""
         files = sorted(self._drops_path.parent.glob("drops.*.jsonl")) if self._drops_path else []
         return epoch_ledger(self._dataset.index, self.plan(epoch), epoch, files)
+
+    def _of_this_plan(self, known: EpochStart) -> EpochStart:
+        if known.plan in ("", self._planner.identity):
+            return known
+        logger.warning("plan changed since the checkpoint: epochs are counted anew, from the first")
+        return FIRST_EPOCH
 
     def _plan(self, epoch: int) -> EpochPlan:
         planned = self._planner.epoch(epoch)

@@ -13,8 +13,9 @@ items of a cell not fit into its packs, the last step of its window has more tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
+from hashlib import blake2b
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from osum.data.plan_config import PlanConfig
 from osum.data.shares import in_sets
 from osum.data.survey import Survey, corpus_weights, pack_budget, survey
 
+VERSION = 1
+"""Of what this and the modules below make of the same corpus: to be raised when other packs come of it."""
+
 
 class Planner:
     """Plans the epochs of one corpus."""
@@ -42,6 +46,16 @@ class Planner:
         if self.survey.num_items == 0:
             raise none_usable(index.folder, self.survey.dropped)
         self.shape: Shape = shape(self.survey, cfg)
+
+    @cached_property
+    def identity(self) -> str:
+        """Return a hash of all that decides the packs: under another one, epochs may begin at other steps."""
+        named = (VERSION, self.seed, asdict(self.cfg), self.index.header.fingerprint, self.lengths.tasks)
+        hashed = blake2b(repr(named).encode(), digest_size=12)
+        # All lengths of targets are in the sums.
+        for array in (self.lengths.prefix_lens, self.lengths.num_prompts, self.survey.starts, self.survey.sums):
+            hashed.update(np.ascontiguousarray(array))
+        return hashed.hexdigest()
 
     def epoch(self, number: int) -> EpochPlan:
         """Return the plan of an epoch; nothing is read yet."""

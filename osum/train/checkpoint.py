@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 
 from osum import dist, log
+from osum.data.loader import FIRST_EPOCH, EpochStart
 from osum.outputs import DISK_FULL, atomic_write, move_durably
 from osum.train.optim import Optimizer
 
@@ -49,15 +50,23 @@ def begin(checkpoint: Path) -> Path:
     return partial
 
 
-def finish(checkpoint: Path, step: int, metrics: Mapping[str, float], passing: bool = False) -> None:
+def finish(
+    checkpoint: Path,
+    step: int,
+    metrics: Mapping[str, float],
+    passing: bool = False,
+    epoch_start: EpochStart = FIRST_EPOCH,
+) -> None:
     """Give a checkpoint whose shards are written its name, once all of it is on disk.
 
     `metrics` are those of the dev set after this step, if it was validated. A `passing` one is of a run that was asked
-    to stop: it makes way for the next one, so that the same remain as of a run that was never stopped.
+    to stop: it makes way for the next one, so that the same remain as of a run that was never stopped. `epoch_start` is
+    where an epoch begins, in which the next step is or which is before it.
     """
     partial = partial_of(checkpoint)
     sizes = {p.name: p.stat().st_size for p in sorted(partial.iterdir())}
-    state = {"step": step, "metrics": dict(metrics), "passing": passing, "files": sizes}
+    state = {"step": step, "metrics": dict(metrics), "passing": passing, "epoch_start": epoch_start._asdict()}
+    state["files"] = sizes
     atomic_write(partial / STATE, json.dumps(state, indent=1))
     move_durably(partial, checkpoint)
     logger.info("checkpoint step=%d path=%s", step, checkpoint)
@@ -114,6 +123,23 @@ def resume(folder: Path, optimizer: Optimizer) -> int:
         raise ValueError(f"{last}: can't go on from it ({err}); remove it to go on from the one before") from err
     logger.info("resume step=%d path=%s", state["step"], last)
     return state["step"]
+
+
+def epoch_start(folder: Path, step: int) -> EpochStart:
+    """Return where an epoch begins that is not after a step: as the checkpoint of that step says, if it does.
+
+    ValueError naming the checkpoint if it is damaged.
+    """
+    if step == 0:
+        return FIRST_EPOCH
+    path = path_of(folder, step)
+    found = _read_state(path).get("epoch_start")  # older checkpoints have none
+    if found is None:
+        return FIRST_EPOCH
+    start = EpochStart(**found)
+    if start.step > step:
+        raise ValueError(f"{path}: damaged (epoch {start.epoch} begins at step {start.step}); remove it")
+    return start
 
 
 def read_parameters(checkpoint: Path) -> dict[str, Tensor]:

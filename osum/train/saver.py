@@ -12,6 +12,7 @@ import torch.distributed as td
 import torch.distributed.checkpoint as dcp
 
 from osum import log
+from osum.data.loader import FIRST_EPOCH, EpochStart
 from osum.dist import World
 from osum.train import checkpoint
 from osum.train.optim import Optimizer
@@ -28,6 +29,7 @@ class _Pending:
     step: int
     metrics: Mapping[str, float]
     passing: bool
+    epoch_start: EpochStart
     written: Future
 
 
@@ -53,7 +55,13 @@ class Saver:
         self._is_open = False
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is meant to be alone
 
-    def save(self, step: int, metrics: Mapping[str, float] | None = None, passing: bool = False) -> None:
+    def save(
+        self,
+        step: int,
+        metrics: Mapping[str, float] | None = None,
+        passing: bool = False,
+        epoch_start: EpochStart = FIRST_EPOCH,
+    ) -> None:
         """Copy the state after so many steps, and have it written to `step-NNNNNNNN`. See `checkpoint.finish`.
 
         OSError naming the checkpoint before if that could not be written.
@@ -66,7 +74,7 @@ class Saver:
             writer = dcp.HuggingFaceStorageWriter(str(partial), save_distributed=True)
             state = checkpoint.state_of(self._optimizer)
             written = dcp.async_save(state, storage_writer=writer, process_group=self._group)
-        self._pending, self._is_open = _Pending(path, step, metrics or {}, passing, written), True
+        self._pending, self._is_open = _Pending(path, step, metrics or {}, passing, epoch_start, written), True
 
     def poll(self) -> None:
         """Give the checkpoint its name if it is written by now; between two steps."""
@@ -97,7 +105,8 @@ class Saver:
             with checkpoint.naming(pending.path):
                 pending.written.result(timeout_s)
                 if self._world.is_main:
-                    checkpoint.finish(pending.path, pending.step, pending.metrics, pending.passing)
+                    about = (pending.step, pending.metrics, pending.passing, pending.epoch_start)
+                    checkpoint.finish(pending.path, *about)
         except OSError:
             if self._world.is_main:
                 checkpoint.abandon(pending.path)

@@ -57,11 +57,12 @@ class Trainer:
         parallel.shard(self.model, world, cfg.compute.parallel)
         self.optimizer = Optimizer(self.model, cfg.optim)
         self.start_step = checkpoint.resume(out_dir / "checkpoints", self.optimizer)
+        self.epoch_start = checkpoint.epoch_start(out_dir / "checkpoints", self.start_step)
         self.phases = Phases(cfg.phases, self.optimizer.trained)
         self.phases.enter(self.start_step)
         self.replica = parallel.Replica(self.model, world)
         self.flop = TrainingFlop(self.model)
-        self.tasks = tuple(loader.plan(0).task_names)
+        self.tasks = loader.task_names
         self.metrics = MetricsFile(out_dir / "metrics.jsonl", self.start_step) if world.is_main else None
         folder, keep = out_dir / "checkpoints", (cfg.keep_checkpoints, cfg.keep_best)
         self.board = Board(out_dir / "tensorboard", self.start_step) if cfg.tensorboard and world.is_main else None
@@ -85,7 +86,8 @@ class Trainer:
         total, initial = cfg.max_steps, self.start_step
         window.restore(self.out_dir / "window", self.start_step, meter, self.world)
         bar = log.progress(desc="train", unit="step", total=total, initial=initial, rank=self.world.rank)
-        for step in meter.waiting(self.loader.steps(initial) if initial < total else ()):
+        for step in meter.waiting(self.loader.steps(initial, self.epoch_start) if initial < total else ()):
+            self.epoch_start = step.epoch_start
             grad_norm = self.step(step, meter)
             done = step.step + 1
             self.saver.poll()
@@ -196,7 +198,7 @@ class Trainer:
 
     def _save(self, step: int, metrics: dict[str, float] | None = None, passing: bool = False) -> None:
         exact = {name: value for name, value in (metrics or {}).items() if name not in MEASURED}
-        self.saver.save(step, exact, passing)
+        self.saver.save(step, exact, passing, self.epoch_start)
         self.saved_step = step
         self.watchdog.progress(f"the checkpoint of step {step}")
 

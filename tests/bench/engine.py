@@ -30,7 +30,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from bench import interleave, median_ratio, report  # noqa: E402
 from resume import make_inputs  # noqa: E402
 
-from osum.data.loader import Step  # noqa: E402
+from osum.data.loader import EpochStart, Step  # noqa: E402
 from osum.data.plan_config import PlanConfig  # noqa: E402
 from osum.dist import World  # noqa: E402
 from osum.model.configs import AdaptorConfig, LlmSizes, SpeechLlmConfig, WhisperSizes  # noqa: E402
@@ -78,7 +78,7 @@ class Replay:
     def __init__(self, loader: Any, steps: Sequence[Step]) -> None:
         self._loader, self._steps = loader, steps
 
-    def steps(self, start: int) -> Iterator[Step]:
+    def steps(self, start: int, known: EpochStart) -> Iterator[Step]:
         """Yield the steps from `start` on."""
         yield from self._steps[start:]
 

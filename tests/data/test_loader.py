@@ -1,16 +1,22 @@
 import itertools
 import json
 import os
+import signal
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from osum.data import lengths, plan
+from osum.data import loader as loader_module
+from osum.data.index import Index
 from osum.data.layout import Shape
-from osum.data.loader import FIRST_EPOCH, EpochStart, Pack, PackDataset, TrainLoader, eval_batches, virtual_ranks
+from osum.data.loader import FIRST_EPOCH, Pack, PackDataset, TrainLoader, eval_batches, virtual_ranks
 from osum.data.plan import plan_eval
 from osum.data.plan_config import PlanConfig
+from osum.data.storage import StalledError
 from osum.text.template import SulmTemplate
 
 CFG = PlanConfig(virtual_ranks=4, max_tokens=400, max_audio_s=12.0)
@@ -104,11 +110,34 @@ def test_steps_with_extra_packs_have_as_many_on_every_rank(parts, monkeypatch):
 def test_the_start_of_an_epoch_saves_counting_those_before(parts):
     whole = take(parts, 14)
     known = whole[10].epoch_start
-    assert (whole[10].epoch, whole[10].step_in_epoch, known) == (3, 1, EpochStart(3, 9))
+    assert (whole[10].epoch, whole[10].step_in_epoch, known[:2]) == (3, 1, (3, 9))
     (resumed,) = take(parts, 1, start=10, known=known)
     assert all(equal(a, b) for a, b in zip(whole[10].batches, resumed.batches, strict=True))
     loader = TrainLoader(*parts, CFG, seed=1)
     assert loader.locate(10, known) == loader.locate(10) == (3, 1)
+    at_an_end = [s for s in whole if s.step_in_epoch + 1 == s.steps_in_epoch]
+    assert [s.epoch_start[:2] for s in at_an_end] == [(s.epoch + 1, s.step + 1) for s in at_an_end]
+
+
+def test_the_start_of_an_epoch_of_another_plan_is_not_believed(parts, make_index, toy):
+    dataset = parts[0]
+    known = take(parts, 11)[-1].epoch_start
+    other = PackDataset(
+        make_index(toy(61), name="more"), dataset.tasks, dataset.prompts, dataset.template, dataset.units
+    )
+    more = lengths.build(other.index, dataset.tasks, dataset.prompts, dataset.template)
+    for changed, cfg, seed in (
+        ((other, more), CFG, 1),
+        (parts, replace(CFG, max_tokens=CFG.max_tokens - 1), 1),
+        (parts, CFG, 2),
+    ):
+        loaders = [TrainLoader(*changed, cfg, seed=seed) for _ in range(2)]
+        trusting, counting = (
+            next(loader.steps(10, at)) for loader, at in zip(loaders, (known, FIRST_EPOCH), strict=True)
+        )
+        assert trusting.plan != known.plan
+        assert (trusting.epoch, trusting.step_in_epoch) == (counting.epoch, counting.step_in_epoch)
+        assert all(equal(a, b) for a, b in zip(trusting.batches, counting.batches, strict=True))
 
 
 def test_corrupt_audio_is_left_out_counted_and_listed(parts, tmp_path):
@@ -144,11 +173,38 @@ def test_augmentation_is_keyed_by_utterance_and_epoch(parts):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_dead_worker_is_an_error_and_no_hang(parts):
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (lambda *_: os._exit(1), "exited unexpectedly"),
+        (lambda *_: os.kill(os.getpid(), signal.SIGKILL), "killed by signal|exited unexpectedly"),
+        (lambda *_: time.sleep(60), "timed out after 2 seconds"),
+    ],
+)
+def test_a_worker_that_dies_or_hangs_is_an_error_and_no_hang(parts, monkeypatch, end, message):
     dataset, table = parts
-    fatal = PackDataset(dataset.index, dataset.tasks, dataset.prompts, dataset.template, None, lambda *_: os._exit(1))
-    with pytest.raises(OSError, match="Lower num_workers"):
+    monkeypatch.setattr(loader_module, "STALLED_S", 2 if "timed out" in message else 60)
+    fatal = PackDataset(dataset.index, dataset.tasks, dataset.prompts, dataset.template, None, end)
+    with pytest.raises(OSError, match=f"({message}).*Lower num_workers"):
         next(TrainLoader(fatal, table, CFG, 1, num_workers=1).steps())
+
+
+def test_a_stalled_read_is_skipped_and_counted(parts, monkeypatch, tmp_path):
+    dataset, table = parts
+    read, stalled = Index.samples, {dataset.index.key(3), dataset.index.key(8)}
+
+    def samples(self, row):
+        if self.key(row) in stalled:
+            raise StalledError("http://store/a.tar: no answer in 4 attempts")
+        return read(self, row)
+
+    monkeypatch.setattr(Index, "samples", samples)
+    loader = TrainLoader(dataset, table, CFG, seed=1, drops_path=tmp_path / "drops.0.jsonl")
+    epoch = list(itertools.takewhile(lambda s: s.epoch == 0, loader.steps()))
+    used = [k for s in epoch for b in s.batches for k in b.keys if k]
+    assert len(used) == 58 and not stalled & set(used)
+    ledger = loader.ledger(0)
+    assert (ledger.read, ledger.used, set(ledger.reasons["stalled"].ids)) == (60, 58, stalled)
 
 
 def test_evaluation_visits_every_pair_once(parts):

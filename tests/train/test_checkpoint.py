@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from osum.data.loader import FIRST_EPOCH, EpochStart
 from osum.dist import World
 from osum.train import checkpoint
 from osum.train.configs import OptimConfig, TrainConfig
@@ -86,6 +87,22 @@ def test_a_checkpoint_is_safetensors_of_what_is_trained_and_its_optimizer(tmp_pa
 
 def test_without_a_checkpoint_the_start_is_0(tmp_path):
     assert checkpoint.resume(tmp_path / "none", make()[1]) == 0
+
+
+def test_the_start_of_an_epoch_is_kept(tmp_path):
+    saver = Saver(tmp_path, make()[1], ALONE, keep_last=99)
+    saver.save(5, epoch_start=EpochStart(2, 4, "plan"))
+    saver.wait()
+    assert checkpoint.epoch_start(tmp_path, 5) == EpochStart(2, 4, "plan")
+    assert checkpoint.epoch_start(tmp_path, 0) == FIRST_EPOCH
+    path = checkpoint.path_of(tmp_path, 5) / "state.json"
+    state = json.loads(path.read_text())
+    path.write_text(json.dumps(state | {"epoch_start": {"epoch": 2, "step": 6}}))
+    with pytest.raises(ValueError, match=r"step-00000005: damaged \(epoch 2 begins at step 6"):
+        checkpoint.epoch_start(tmp_path, 5)
+    del state["epoch_start"]  # as checkpoints of before
+    path.write_text(json.dumps(state))
+    assert checkpoint.epoch_start(tmp_path, 5) == FIRST_EPOCH
 
 
 def test_the_last_are_kept(tmp_path):

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from osum.data.plan import Planner
 from osum.train import checkpoint
 from osum.train.configs import OptimConfig, PhaseConfig, TrainConfig
 from osum.train.meters import MEASURED, Meter
 
+LONG = {"max_steps": 14, "log_every": 2, "valid_every": 14, "save_every": 1}
 FAST = OptimConfig(lr=1e-2, muon_lr=1e-2, warmup_steps=1, schedule="cosine")
 
 
@@ -88,8 +90,8 @@ class Power:
     def __init__(self, loader, steps):
         self._loader, self._steps = loader, steps
 
-    def steps(self, start):
-        for step in self._loader.steps(start):
+    def steps(self, start, known):
+        for step in self._loader.steps(start, known):
             if step.step == self._steps:
                 raise KeyboardInterrupt
             yield step
@@ -110,6 +112,36 @@ def test_a_killed_run_goes_on_bit_for_bit(trained, make_trainer, tmp_path, steps
     assert resumed.start_step == 3
     resumed.run()
     assert same(trained, tmp_path / "killed")
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """The epochs that are planned, in order."""
+    epochs, plan = [], Planner.epoch
+    monkeypatch.setattr(Planner, "epoch", lambda self, number: epochs.append(number) or plan(self, number))
+    return epochs
+
+
+@pytest.mark.parametrize("kind", ["as saved", "without the start of its epoch", "of another plan", "between epochs"])
+def test_resuming_in_a_late_epoch_plans_none_before_it(kind, make_trainer, tmp_path, planned):
+    make_trainer("whole", **LONG).run()
+    per_epoch, planned[:] = make_trainer("none").loader.plan(0).num_steps, []
+    killed = make_trainer("killed", **LONG)
+    killed.loader = Power(killed.loader, 3 * per_epoch + (0 if kind == "between epochs" else 1))
+    with pytest.raises(KeyboardInterrupt):
+        killed.run()
+    path = checkpoint.existing(tmp_path / "killed" / "checkpoints")[-1] / checkpoint.STATE
+    state = json.loads(path.read_text())
+    assert (state["epoch_start"]["epoch"], state["epoch_start"]["step"]) == (3, 3 * per_epoch) and state["step"] >= 9
+    if kind == "without the start of its epoch":
+        del state["epoch_start"]
+    if kind == "of another plan":
+        state["epoch_start"] |= {"plan": "another", "step": 1}
+    path.write_text(json.dumps(state))
+    planned.clear()
+    make_trainer("killed", **LONG).run()
+    assert planned[0] == (3 if kind in ("as saved", "between epochs") else 0)
+    assert same(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_a_finished_run_has_nothing_to_do(trained, make_trainer, tmp_path):
@@ -144,7 +176,7 @@ def test_a_loss_of_nan_names_the_utterance_and_leaves_the_weights(make_trainer):
     batch.audio = batch.audio / 2**15
     batch.audio[int(batch.audio_lens[0])] = torch.nan  # in the second utterance
     trainer.loader = Power(trainer.loader, -1)
-    trainer.loader.steps = lambda start: iter([poisoned])
+    trainer.loader.steps = lambda *_: iter([poisoned])
     with pytest.raises(ValueError, match=rf"step 0: the loss is nan; look at utterances \['{batch.keys[1]}'\]"):
         trainer.run()
     assert all(torch.equal(before[n], p) for n, p in trainer.model.named_parameters())
