@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from batching import PaddedBatch
+from log_mel import log_mel
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout, gelu, pad, scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
-from transformers.audio_utils import mel_filter_bank
 
-from osum.audio.frames import HOP_SAMPLES, WINDOW_SAMPLES, num_adaptor_frames, num_encoder_frames
+from osum.audio.frames import num_adaptor_frames, num_encoder_frames
 from osum.model.adaptor import TransformerLayer
 from osum.model.onednn import use_onednn
 from osum.model.speech_llm import SpeechLLM
@@ -139,16 +139,6 @@ class Baseline(nn.Module):
         mask = torch.cat([prompt_mask, one, speech_mask, one, target_mask], dim=1)
         labels = pad(batch.targets, (mask.shape[1] - batch.targets.shape[1], 0), value=IGNORED)
         return torch.cat([p.to(speech.dtype) for p in parts], dim=1), mask, labels
-
-
-def log_mel(audio: Tensor, n_mels: int) -> Tensor:
-    """(num_samples,) at 16 kHz -> (T, n_mels) log-mel of Whisper; the filterbank is built anew."""
-    filters = mel_filter_bank(WINDOW_SAMPLES // 2 + 1, n_mels, 0.0, 8000.0, 16_000, norm="slaney", mel_scale="slaney")
-    window = torch.hann_window(WINDOW_SAMPLES, device=audio.device)
-    stft = torch.stft(audio, WINDOW_SAMPLES, HOP_SAMPLES, window=window, return_complex=True)
-    mel = torch.from_numpy(filters).to(audio).T @ stft[:, :-1].abs().square()
-    log = mel.clamp_min(1e-10).log10()
-    return ((torch.maximum(log, log.max() - 8.0) + 4.0) / 4.0).T
 
 
 def mask_of(lens: Tensor, max_len: int) -> Tensor:
