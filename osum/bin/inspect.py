@@ -42,7 +42,7 @@ class InspectConfig:
     tokenizer_dir: Path | None = None
     """Tokenizer to show tokens with; null: text only."""
     max_rows: int = 100_000
-    """Utterances to read labels and transcripts of, spread evenly; hours are always counted over all."""
+    """Utterances to read transcripts of, spread evenly; hours, labels and speakers are always counted over all."""
 
     def __post_init__(self) -> None:
         """ValueError for a task that does not exist, or no rows."""

@@ -1,8 +1,8 @@
 """Random access to the utterances of a split: fixed-size rows beside the tars, memory-mapped, no tar is scanned.
 
 Files in the folder of a split: ``index.npy`` (rows), ``index_keys.npy`` (bytes of all keys), ``index_ends.npy`` (where
-each key ends), ``index.json`` (header: shards relative to the folder, names of tasks, corpora and languages). An index
-of foreign data also has ``utterances.jsonl``: what is known of each row, and which part of its audio file it is.
+each key ends), ``index.json`` (header: shards relative to the folder, names of tasks, corpora, languages, labels). An
+index of foreign data also has ``utterances.jsonl``: what is known of each row, and which part of its audio file it is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -30,15 +30,18 @@ ROW = np.dtype(
         ("audio_offset", "<u8"),
         ("json_offset", "<u8"),
         ("tasks", "<u8"),
+        ("speaker", "<u8"),
         ("shard", "<u4"),
         ("audio_size", "<u4"),
         ("json_size", "<u4"),
         ("num_samples", "<u4"),
+        ("labels", "<u4"),
         ("corpus", "<u2"),
         ("language", "<u2"),
     ]
 )
-"""52 bytes an utterance; bit t of `tasks` stands for the t-th task of the header."""
+"""64 bytes an utterance; bit t of `tasks` stands for the t-th task of the header, `labels` is the number of one of its
+label sets, `speaker` a `speaker_hash`."""
 UTTERANCES_NAME = "utterances.jsonl"
 CLIP_FIELD = "clip"
 """Field of a line of `utterances.jsonl` beside those of an utterance, if it is part of its file: a `Clip`."""
@@ -46,7 +49,11 @@ MAX_RATE_RATIO = audio_io.MAX_RATE_HZ // SAMPLE_RATE_HZ
 """A row of n samples at 16 kHz may come from so many times n at the rate of its file."""
 MAX_CHECKED_ROWS = 1_000_000
 """So many rows are compared with their hash when an index is opened; more would take seconds."""
-VERSION = 1
+VERSION = 2
+ROWS_OF = {1: np.dtype([(name, ROW[name]) for name in ROW.names if name not in ("speaker", "labels")]), VERSION: ROW}
+"""Rows by the version of their index; the first one had neither labels nor speakers."""
+FREE_TEXT = frozenset({"answer"})
+"""Fields of `Utterance.labels` that are no label: rows leave them out."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Header:
     version: int = VERSION
     utterances: str | None = None
     """File in the folder that holds what is known of each row; None: members of the tars do."""
+    label_sets: list[dict[str, str]] = field(default_factory=list)
+    """The combinations of labels, field -> label, by the number that rows have for them."""
 
 
 class Index:
@@ -82,7 +91,7 @@ class Index:
         header = _header(folder / "index.json")
         rows, keys, ends = (_map(folder / name) for name in ("index.npy", "index_keys.npy", "index_ends.npy"))
         shapes_fit = rows.ndim == keys.ndim == ends.ndim == 1 and len(rows) == len(ends)
-        if rows.dtype != ROW or keys.dtype != np.uint8 or ends.dtype != np.uint64 or not shapes_fit:
+        if rows.dtype != ROWS_OF[header.version] or keys.dtype != np.uint8 or ends.dtype != np.uint64 or not shapes_fit:
             raise ValueError(f"{folder / 'index.npy'}: rows and keys do not fit together; make the index again")
         if len(rows) <= MAX_CHECKED_ROWS and fingerprint(rows, keys) != header.fingerprint:
             raise ValueError(f"{folder / 'index.npy'}: rows or keys are damaged; make the index again")
@@ -192,6 +201,11 @@ def key_hash(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
+def speaker_hash(corpus: str, speaker: str | None) -> int:
+    """Return 64 bits that stand for a speaker of a corpus; 0 if the speaker is unknown."""
+    return 0 if not speaker else key_hash(f"{corpus}\x1f{speaker}") or 1
+
+
 def fingerprint(rows: np.ndarray, keys: np.ndarray) -> str:
     """Return the hash of rows and keys."""
     digest = hashlib.blake2b(digest_size=12)
@@ -210,12 +224,14 @@ def save_array(path: Path, array: np.ndarray) -> None:
 def _header(path: Path) -> Header:
     try:
         obj = json.loads(path.read_text(encoding="utf-8"))
-        if obj.get("version") != VERSION:
-            raise ValueError(f"version {obj.get('version')}, not {VERSION}")
+        if obj.get("version") not in ROWS_OF:
+            raise ValueError(f"version {obj.get('version')}, not one of {sorted(ROWS_OF)}")
         header = Header(**obj)
         names = (header.shards, header.tasks, header.corpora, header.languages)
         if not all(isinstance(of, list) and all(isinstance(name, str) for name in of) for of in names):
             raise TypeError("names are no text")
+        if not all(isinstance(text, str) for labels in header.label_sets for item in labels.items() for text in item):
+            raise TypeError("labels are no text")
         if header.utterances not in (None, UTTERANCES_NAME):
             raise ValueError(f"utterances in {header.utterances!r}")
     except (ValueError, TypeError, AttributeError, RecursionError) as err:

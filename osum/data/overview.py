@@ -1,4 +1,4 @@
-"""What an index holds: hours from its rows, all of them; labels and text lengths from some utterances of it."""
+"""What an index holds: hours, labels and speakers from all of its rows; text lengths from some utterances of it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from osum.text.normalize import split_units
 
 NUM_BINS = 15
 BAR_WIDTH = 40
-NOT_BALANCED = frozenset({"answer"})
-"""Fields of `Utterance.labels` that are free text."""
+
+REMEDY = "make it again by the shard stage, or beside the shards by osum.bin.index (format osum)"
 
 logger = log.get(__name__)
 
@@ -28,8 +28,6 @@ class Sample:
 
     num_rows: int = 0
     num_unreadable: int = 0
-    labels: dict[str, Counter[str]] = field(default_factory=dict)
-    """Field -> label -> utterances."""
     text_lens: list[int] = field(default_factory=list)
     """Han characters and words of each transcript."""
 
@@ -49,6 +47,35 @@ def hours(index: Index) -> dict[str, dict[str, tuple[int, float]]]:
     return found
 
 
+def labels(index: Index) -> dict[str, Counter[str]]:
+    """Return field -> label -> utterances; nothing for an index of version 1. ValueError if it is damaged."""
+    if not _knows_labels(index):
+        return {}
+    counts = np.bincount(index.rows["labels"], minlength=len(index.header.label_sets))
+    if len(counts) > len(index.header.label_sets):
+        raise ValueError(f"{index.folder}: a row has labels that the header lacks; make the index again")
+    found: dict[str, Counter[str]] = {}
+    for known, count in zip(index.header.label_sets, counts.tolist(), strict=True):
+        for name, label in known.items():
+            found.setdefault(name, Counter())[label] += count
+    return found
+
+
+def speakers(index: Index) -> dict[str, tuple[int, int]]:
+    """Return corpus -> (known speakers, utterances of unknown ones); nothing for an index of version 1."""
+    if not _knows_labels(index):
+        return {}
+    found = {}
+    for number, name in enumerate(index.header.corpora):
+        speaking = index.rows["speaker"][index.rows["corpus"] == number]
+        found[name] = (len(np.unique(speaking[speaking > 0])), int((speaking == 0).sum()))
+    return found
+
+
+def _knows_labels(index: Index) -> bool:
+    return index.header.version > 1
+
+
 def sample(index: Index, max_rows: int) -> Sample:
     """Read every n-th utterance, `max_rows` at most; what is damaged is logged and counted."""
     found = Sample()
@@ -60,9 +87,6 @@ def sample(index: Index, max_rows: int) -> Sample:
             logger.warning("data skip %s", err)
             found.num_unreadable += 1
             continue
-        for name, label in utterance.labels.items():
-            if name not in NOT_BALANCED:
-                found.labels.setdefault(name, Counter())[label] += 1
         if utterance.text:
             found.text_lens.append(len(split_units(utterance.text)))
     return found
@@ -94,7 +118,7 @@ def render(index: Index, found: Sample) -> str:
             *tables,
             _bars("duration, s", *histogram(durations_s)),
             _bars(f"transcript, Han characters and words ({spread}{lost})", *histogram(found.text_lens, whole=True)),
-            *(_label_table(name, found.labels[name], spread) for name in sorted(found.labels)),
+            *_label_tables(index),
         ]
     )
 
@@ -104,10 +128,20 @@ def _hours_table(what: str, names: Mapping[str, tuple[int, float]]) -> str:
     return _table((what, "utterances", "hours"), rows)
 
 
-def _label_table(name: str, labels: Counter[str], spread: str) -> str:
-    total = labels.total()
-    rows = [(label, f"{count}", f"{100 * count / total:.1f} %") for label, count in labels.most_common()]
-    return _table((f"{name} ({spread})", "utterances", "share"), rows)
+def _label_tables(index: Index) -> list[str]:
+    if not _knows_labels(index):
+        return [f"labels and speakers: this index is of version 1, which lacks them; {REMEDY}"]
+    rows = [(name, f"{known}", f"{unknown}") for name, (known, unknown) in sorted(speakers(index).items())]
+    return [
+        _table(("corpus", "speakers", "utterances of unknown ones"), rows),
+        *(_label_table(name, found) for name, found in sorted(labels(index).items())),
+    ]
+
+
+def _label_table(name: str, found: Counter[str]) -> str:
+    total = found.total()
+    rows = [(label, f"{count}", f"{100 * count / total:.1f} %") for label, count in found.most_common()]
+    return _table((name, "utterances", "share"), rows)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ the whole corpus, once for a corpus and a configuration; everything else finds i
 the files were dropped from the page cache; `node` that of 8 processes at once, each a rank of 8. `resume` draws steps
 and ranks of epoch 3; that they equal those of the uninterrupted epoch is asserted, as is that the epoch holds every row
 once and no pack is over a budget. Imbalance is largest / mean - 1 over the ranks of a step. The baseline plans the
-whole epoch before its first step, at the smallest size. Simulated files of 85 bytes a row stay in the folder.
+whole epoch before its first step, at the smallest size. Simulated files of 96 bytes a row stay in the folder.
 The last line of the output is one JSON object.
 """
 

@@ -10,7 +10,7 @@ def test_an_index_is_shown_as_text_and_picture(shards_dir, tmp_path, capsys):
     main([f"--index_dir={shards_dir / 'train'}", f"--out_dir={tmp_path}"])
     shown = capsys.readouterr().out
     assert "train: 24 utterances" in shown
-    assert "sgc           24" in shown and "female                                 8  33.3 %" in shown
+    assert "sgc           24" in shown and "female           8  33.3 %" in shown
     assert (tmp_path / "train.lengths.png").read_bytes().startswith(b"\x89PNG")
 
 

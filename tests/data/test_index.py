@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 from dataclasses import replace
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from osum.data import storage
-from osum.data.index import ROW, Index, key_hash
+from osum.data.index import ROW, ROWS_OF, Index, fingerprint, key_hash
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def index(make_index, toy):
 
 
 def test_rows_are_small_and_fixed():
-    assert ROW.itemsize == 52
+    assert ROW.itemsize == 64 and ROWS_OF[1].itemsize == 52
 
 
 def test_rows_give_back_what_was_written(index, toy):
@@ -88,3 +89,30 @@ def test_a_tar_that_is_not_the_indexed_one_is_noticed(make_index, toy):
     (theirs.folder / "shard_000000000.tar").rename(ours.folder / "shard_000000000.tar")
     with pytest.raises(ValueError, match="not the one that was indexed"):
         Index.open(ours.folder).utterance(0)
+
+
+def test_an_index_of_version_1_is_read(index):
+    utterance, audio = index.utterance(5), index.audio(5)
+    old = index.rows[list(ROWS_OF[1].names)].astype(ROWS_OF[1])
+    np.save(index.folder / "index.npy", old)
+    header = json.loads((index.folder / "index.json").read_text())
+    del header["label_sets"]
+    header |= {"version": 1, "fingerprint": fingerprint(old, np.load(index.folder / "index_keys.npy"))}
+    (index.folder / "index.json").write_text(json.dumps(header))
+    again = Index.open(index.folder)
+    assert again.utterance(5) == utterance
+    np.testing.assert_array_equal(again.audio(5), audio)
+
+
+def test_an_index_of_a_later_version_is_refused(index):
+    header = json.loads((index.folder / "index.json").read_text())
+    (index.folder / "index.json").write_text(json.dumps(header | {"version": 3}))
+    with pytest.raises(ValueError, match=r"index\.json: .*version 3, not one of \[1, 2\]"):
+        Index.open(index.folder)
+
+
+def test_rows_of_another_version_than_the_header_says_are_refused(index):
+    header = json.loads((index.folder / "index.json").read_text())
+    (index.folder / "index.json").write_text(json.dumps(header | {"version": 1}))
+    with pytest.raises(ValueError, match="do not fit together"):
+        Index.open(index.folder)

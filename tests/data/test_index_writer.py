@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from osum.data import index_writer
-from osum.data.index import Index
+from osum.data.index import Index, speaker_hash
 from osum.data.index_writer import write
 from osum.data.shards import Placed
 from osum.types import Utterance
@@ -31,8 +31,29 @@ def test_names_are_numbered_in_their_order_whatever_came_first(tmp_path):
     assert index.rows["shard"].tolist() == [0, 1, 0] and index.rows["audio_offset"].tolist() == [0, 512, 1024]
 
 
+def test_labels_are_one_number_and_speakers_a_hash(tmp_path):
+    made = placed(
+        replace(U, key="a", speaker="s", labels={"gender": "male", "emotion": "happy"}),
+        replace(U, key="b", speaker="s", corpus="other", labels={"answer": "free text"}),
+        replace(U, key="c", labels={"emotion": "happy", "answer": "another", "gender": "male"}),
+        replace(U, key="d", speaker="s", labels={"emotion": "angry"}),
+    )
+    header = write(tmp_path, ["0.tar", "1.tar"], made)
+    assert header.label_sets == [{}, {"emotion": "angry"}, {"emotion": "happy", "gender": "male"}]
+    rows = Index.open(tmp_path).rows
+    assert rows["labels"].tolist() == [2, 0, 2, 1]
+    known, elsewhere = speaker_hash("c", "s"), speaker_hash("other", "s")
+    assert rows["speaker"].tolist() == [known, elsewhere, 0, known] and known != elsewhere
+
+
+def test_nothing_is_left_of_an_index_that_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="comes twice"):
+        write(tmp_path, ["0.tar"], placed(U, U))
+    assert not list(tmp_path.iterdir())
+
+
 def test_chunks_change_nothing(tmp_path, monkeypatch):
-    made = placed(*(replace(U, key=f"u{i}", corpus=f"c{i % 3}") for i in range(10)))
+    made = placed(*(replace(U, key=f"u{i}", corpus=f"c{i % 3}", labels={"style": f"s{9 - i}"}) for i in range(10)))
     for folder, rows in (("one", 100), ("many", 3)):
         (tmp_path / folder).mkdir()
         monkeypatch.setattr(index_writer, "ROWS_PER_CHUNK", rows)
