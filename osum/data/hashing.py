@@ -25,3 +25,24 @@ def mix(values: np.ndarray, salted: np.uint64) -> np.ndarray:
 def uniform(bits: np.ndarray) -> np.ndarray:
     """(n,) uint64 -> (n,) float64 in [0, 1), from the upper 53 bits."""
     return (bits >> np.uint64(11)) * 2.0**-53
+
+
+class SeenHashes:
+    """Which of many hashes have come before, at 8 bytes each: sorted arrays, merged so that there are few of them."""
+
+    def __init__(self) -> None:
+        self._sorted: list[np.ndarray] = []
+
+    def add(self, hashes: np.ndarray) -> np.ndarray:
+        """(n,) uint64 -> (n,) bool: whether it is the first of its kind, in all calls together."""
+        is_new = np.zeros(len(hashes), dtype=bool)
+        is_new[np.unique(hashes, return_index=True)[1]] = True
+        for known in self._sorted:
+            places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+            is_new &= known[places] != hashes
+        added = np.sort(hashes[is_new])
+        while self._sorted and len(self._sorted[-1]) <= len(added):
+            added = np.sort(np.concatenate([self._sorted.pop(), added]), kind="stable")
+        if len(added):
+            self._sorted.append(added)
+        return is_new

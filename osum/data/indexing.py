@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from osum import log
 from osum.data.clips import WHOLE
 from osum.data.cuts import Unusable
 from osum.data.drops import Drops
+from osum.data.hashing import SeenHashes
 from osum.data.index import CLIP_FIELD, UTTERANCES_NAME, key_hash
 from osum.data.index_writer import write
 from osum.data.label_maps import LabelMap
@@ -55,6 +59,8 @@ def index_split(
     with open(folder / UTTERANCES_NAME, "wb") as about, log.progress(desc=f"index {folder.name}", unit="utt") as bar:
         placed = split.placed(_results(sources, labels_dir, wanted, num_procs), about, bar.update)
         write(folder, split.files, placed, utterances=UTTERANCES_NAME)
+        about.flush()
+        os.fsync(about.fileno())
     return split.drops
 
 
@@ -85,7 +91,7 @@ class _Split:
         self.drops = Drops()
         self.files: dict[str, int] = {}
         """Tars and audio files by the number that rows know them by."""
-        self._seen: set[int] = set()
+        self._seen = SeenHashes()
 
     def placed(
         self, results: Iterable[tuple[list[Indexed], Drops]], about: BinaryIO, update: Callable[[int], object]
@@ -95,23 +101,17 @@ class _Split:
         for indexed, drops in results:
             self.drops.merge(drops)
             update(drops.read)
-            for one in indexed:
-                if not self._is_new(one):
+            hashes = np.array([key_hash(one.utterance.key) for one in indexed], dtype=np.uint64)
+            for one, is_new in zip(indexed, self._seen.add(hashes).tolist(), strict=True):
+                if not is_new:
+                    self.drops.used -= 1
+                    self.drops.add("duplicate key", one.name, defect=True)
                     continue
                 line = _line(one)
                 about.write(line)
                 file = self.files.setdefault(one.audio.path, len(self.files))
                 yield file, Placed(one.utterance, one.audio.offset, one.audio.size, end, len(line))
                 end += len(line)
-
-    def _is_new(self, one: Indexed) -> bool:
-        hashed = key_hash(one.utterance.key)
-        if hashed in self._seen:
-            self.drops.used -= 1
-            self.drops.add("duplicate key", one.name, defect=True)
-            return False
-        self._seen.add(hashed)
-        return True
 
 
 def _line(one: Indexed) -> bytes:
