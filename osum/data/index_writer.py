@@ -18,7 +18,7 @@ from osum.data.index import FREE_TEXT, ROW, Header, fingerprint, key_hash, speak
 from osum.data.shards import Placed
 from osum.outputs import atomic_write
 
-ROWS_PER_CHUNK = 65_536
+ROWS_PER_CHUNK = 8_192
 MAX_TASKS = 64
 MAX_NAMES = 65_536
 """Of corpora and of languages, for which a row has two bytes; and of label sets, which every header holds."""
