@@ -66,7 +66,12 @@ def atomic_write(path: Path, data: str | bytes) -> None:
 def move_durably(source: Path, target: Path) -> None:
     """Rename within one folder, and return once the disk has it: a node that dies then takes nothing back."""
     os.replace(source, target)
-    folder = os.open(target.parent, os.O_RDONLY)
+    sync_folder(target.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Return once the disk has the names of the files in a folder."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
@@ -124,31 +129,33 @@ def output_dir(
     in_place: bool = False,
     world: World | None = None,
     accept_changes: bool = False,
+    resumable: bool = False,
 ) -> Iterator[Path | None]:
     """Yield a folder to write the outputs of a stage into, or None when they are already there and up to date.
 
     The folder becomes `path` only if the body ends well; a killed body leaves `path` as it was. With `in_place`
-    (training: checkpoints must survive a kill) the body writes to `path` itself, and changed inputs stop it.
+    (training: checkpoints must survive a kill) the body writes to `path` itself, and changed inputs stop it. With
+    `resumable` a body that fails or is killed leaves its folder to the next one, which judges what in it is of use.
 
     `config` decides the content together with `inputs` (stage folders or files); options that an old output does not
     know are at their defaults in it. ValueError with a diff when `path` was made from another config, or in place from
-    other inputs, unless `overwrite`, or in place `accept_changes`; and if another run is writing in place. With several
-    processes in one `world` all come to the same decision and the main one writes the marks.
+    other inputs, unless `overwrite`, or in place `accept_changes`; and if another run is writing in the same folder.
+    With several processes in one `world` all come to the same decision and the main one writes the marks.
     """
     path, mark = Path(path), _mark(config, inputs)
     if _up_to_date(path, config, mark, overwrite, in_place, accept_changes):
         yield None
         return
-    with needing_space(path), _alone(path, in_place, world):
+    with needing_space(path), _alone(path, in_place or resumable, world):
         if in_place:
             yield from _write_in_place(path, mark, clear=overwrite, world=world)
         else:
-            yield from _write_then_rename(path, mark)
+            yield from _write_then_rename(path, mark, resumable)
 
 
-def _alone(path: Path, in_place: bool, world: World | None) -> AbstractContextManager[None]:
+def _alone(path: Path, one_folder: bool, world: World | None) -> AbstractContextManager[None]:
     # Elsewhere two at a time are harmless: each writes to a folder of its own, and the last one to end wins.
-    return only_run_in(path) if in_place and (world is None or world.is_main) else nullcontext()
+    return only_run_in(path) if one_folder and (world is None or world.is_main) else nullcontext()
 
 
 def _mark(config: Any, inputs: Sequence[Path]) -> dict[str, Any]:
@@ -219,18 +226,20 @@ def _write_in_place(path: Path, mark: dict[str, Any], clear: bool, world: World 
         atomic_write(path / DONE_MARK, json.dumps(mark, ensure_ascii=False, indent=1))
 
 
-def _write_then_rename(path: Path, mark: dict[str, Any]) -> Iterator[Path]:
+def _write_then_rename(path: Path, mark: dict[str, Any], resumable: bool) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.mkdir()
+    partial = path.with_name(f".{path.name}.unfinished" if resumable else f".{path.name}.{os.getpid()}.partial")
+    partial.mkdir(exist_ok=resumable)
     try:
         yield partial
+        sync_folder(partial)
         atomic_write(partial / DONE_MARK, json.dumps(mark, ensure_ascii=False, indent=1))
         _discard(path)
-        os.replace(partial, path)
+        move_durably(partial, path)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if not resumable:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _discard(path: Path) -> None:

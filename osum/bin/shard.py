@@ -7,6 +7,7 @@ Alone and with everything in one tar per split, in egs/osum:
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from osum.audio.io import AudioFormat
 from osum.config import load
 from osum.data.drops import Drops
 from osum.outputs import output_dir
+
+COPY_NAME = "cuts.jsonl"
+"""Plain copy of the cuts in the folder of a split, while its shards are written."""
 
 logger = log.get(__name__)
 
@@ -30,7 +34,7 @@ class ShardConfig:
     splits: list[str] = field(default_factory=list)
     """Splits to write; empty for all that have utterances."""
     shard_size: int = 1000
-    """Utterances per tar; > 0."""
+    """Utterances per tar, on average; > 0. All tars of a split hold equally many seconds, give or take an utterance."""
     num_shards: int | None = None
     """Tars per split instead of `shard_size`; > 0."""
     audio_format: AudioFormat = "flac"
@@ -54,30 +58,51 @@ class ShardConfig:
 
 
 def shard(cfg: ShardConfig) -> None:
-    """Write all splits, whole or not at all. ValueError for missing splits, hostile keys or too many defects."""
-    with output_dir(cfg.out_dir, cfg, inputs=[cfg.cuts_dir], overwrite=cfg.overwrite) as out:
+    """Write all splits, whole or not at all. ValueError for missing splits, hostile keys or too many defects.
+
+    Tars that a killed run has finished are kept, in `.<name>.unfinished` beside `out_dir`, for the next run.
+    """
+    with output_dir(cfg.out_dir, cfg, inputs=[cfg.cuts_dir], overwrite=cfg.overwrite, resumable=True) as out:
         if out is not None:
             run(cfg, out)
 
 
 def run(cfg: ShardConfig, out: Path) -> None:
-    """Write all splits into `out`. ValueError as `shard`."""
+    """Write all splits into `out`, where an earlier run may have left some. ValueError as `shard`."""
     # Here and not above: a rerun that has nothing to do need not wait for Lhotse.
-    from osum.data.sharding import read_cuts, shard_sizes, write_split
+    from osum.data.shard_records import forget_defective
 
-    total = Drops()
-    for split in cfg.splits or _splits(cfg.cuts_dir):
-        cuts = read_cuts(_manifest(cfg, split))
-        if not cuts and not cfg.splits:
-            logger.info("shard split=%s utterances=0, left out", split)
-            continue
-        if not cuts:
-            raise ValueError(f"{_manifest(cfg, split)}: no utterances; change the splits here or in annotate")
-        sizes = shard_sizes(len(cuts), cfg.shard_size, cfg.num_shards)
-        drops = write_split(cuts, out / split, cfg.out_dir / split, sizes, cfg.audio_format, cfg.num_procs)
-        logger.info("shard split=%s shards=%d read=%d used=%d", split, len(sizes), drops.read, drops.used)
-        total.merge(drops)
-    total.settle(out, cfg.out_dir, cfg.max_defect_rate)
+    total, splits = Drops(), cfg.splits or _splits(cfg.cuts_dir)
+    manifests = {split: _manifest(cfg, split) for split in splits}
+    for left in out.iterdir():
+        if left.name not in manifests:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    try:
+        for split, manifest in manifests.items():
+            total.merge(_write(cfg, manifest, out / split, cfg.out_dir / split))
+        total.settle(out, cfg.out_dir, cfg.max_defect_rate)
+    except ValueError:
+        for folder in out.iterdir():
+            forget_defective(folder)  # for their audio may be repaired before the next run
+        raise
+
+
+def _write(cfg: ShardConfig, manifest: Path, folder: Path, listed_as: Path) -> Drops:
+    from osum.data.cut_table import read_table
+    from osum.data.sharding import shard_ends, shuffled, write_split
+
+    folder.mkdir(exist_ok=True)
+    table = read_table(manifest, folder / COPY_NAME)
+    if not len(table) and not cfg.splits:
+        logger.info("shard split=%s utterances=0, left out", folder.name)
+        shutil.rmtree(folder)
+        return Drops()
+    if not len(table):
+        raise ValueError(f"{manifest}: no utterances; change the splits here or in annotate")
+    ends = shard_ends(table.num_samples[shuffled(table)], cfg.shard_size, cfg.num_shards)
+    drops = write_split(table, folder, listed_as, ends, cfg.audio_format, cfg.num_procs)
+    logger.info("shard split=%s shards=%d read=%d used=%d", folder.name, len(ends), drops.read, drops.used)
+    return drops
 
 
 def _splits(cuts_dir: Path) -> list[str]:

@@ -118,7 +118,11 @@ class Drops:
     @classmethod
     def load(cls, path: Path) -> Drops:
         """Read what `save` wrote."""
-        obj = json.loads(path.read_text(encoding="utf-8"))
+        return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+
+    @classmethod
+    def from_json(cls, obj: dict[str, Any]) -> Drops:
+        """Build from the plain form of `to_json`."""
         reasons = {name: Reason(entry["defect"], entry["ids"]) for name, entry in obj["dropped"].items()}
         notes = {remark: entry["ids"] for remark, entry in obj.get("notes", {}).items()}
         return cls(obj["read"], obj["used"], reasons, notes)

@@ -6,54 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from lhotse import MonoCut, Recording, SupervisionSegment
-from lhotse.supervision import AlignmentItem
 
 from osum.audio import io
-from osum.bin.shard import ShardConfig, main, shard
-from osum.data.index import Index
-from osum.data.sharding import shard_sizes
-
-
-def make_cut(folder, name, rate_hz=16_000, channels=1, seconds=1.0, subtype="PCM_16"):
-    time = np.arange(int(seconds * rate_hz)) / rate_hz
-    path = folder / f"{name.replace('/', '_')}.wav"
-    soundfile.write(path, np.stack([0.5 * np.sin(2 * np.pi * 440 * time)] * channels, axis=1), rate_hz, subtype=subtype)
-    recording = Recording.from_file(path, recording_id=name)
-    supervision = SupervisionSegment(
-        id=name, recording_id=name, start=0.0, duration=recording.duration, channel=0, text="你好 world", language="zh",
-        speaker="s1", gender="female", custom={"emotion": "happy"},
-        alignment={"word": [AlignmentItem("你", 0.1, 0.2), AlignmentItem("好", 0.3, 0.2)]},
-    )  # fmt: skip
-    return MonoCut(
-        id=name, start=0.0, duration=recording.duration, channel=0, supervisions=[supervision], recording=recording,
-        custom={"corpus": "toy", "tasks": ["asr", "ser"]},
-    )  # fmt: skip
-
-
-@pytest.fixture
-def stage(tmp_path):
-    """Return a function that writes cuts as the annotate stage does and gives a config for the shard stage."""
-    (tmp_path / "audio").mkdir()
-
-    def make(cuts, **options):
-        cuts_dir = tmp_path / "cuts"
-        cuts_dir.mkdir(exist_ok=True)
-        with gzip.open(cuts_dir / "train.jsonl.gz", "wt", encoding="utf-8") as f:
-            f.writelines(json.dumps(c.to_dict(), ensure_ascii=False) + "\n" for c in cuts)
-        (cuts_dir / ".done.json").write_text(json.dumps({"fingerprint": f"{len(cuts)}"}))
-        return ShardConfig(**{"cuts_dir": cuts_dir, "out_dir": tmp_path / "shards", "shard_size": 4, **options})
-
-    return make
-
-
-@pytest.fixture
-def cuts(tmp_path, stage):
-    return [make_cut(tmp_path / "audio", f"toy/u{i}", seconds=0.5 + 0.1 * i) for i in range(10)]
-
-
-def contents(folder):
-    return {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+from osum.bin.shard import main, shard
+from osum.data.index import Index, speaker_hash
+from tests.bin.shard_stage import contents, make_cut
 
 
 @pytest.mark.parametrize("audio_format", ["flac", "wav"])
@@ -76,6 +33,8 @@ def test_the_index_finds_what_tarfile_finds(stage, cuts, tmp_path):
     shard(stage(cuts))
     index = Index.open(tmp_path / "shards/train")
     assert sorted(index.keys()) == [f"toy/u{i}" for i in range(10)]
+    assert index.header.label_sets == [{"emotion": "happy", "gender": "female"}]
+    assert set(index.rows["speaker"].tolist()) == {speaker_hash("toy", "s1")}
     for row in range(10):
         shard_file = index.folder / index.header.shards[int(index.rows[row]["shard"])]
         with tarfile.open(shard_file) as tar:
@@ -125,6 +84,7 @@ def test_bad_audio_is_counted_and_too_much_stops(stage, cuts, tmp_path):
         shard(stage(cuts))
     assert not (tmp_path / "shards").exists()
     shard(stage(cuts, max_defect_rate=0.2))
+    assert not (tmp_path / ".shards.unfinished").exists()
     ledger = json.loads((tmp_path / "shards/drops.json").read_text())
     assert (ledger["read"], ledger["used"]) == (10, 8)
     assert sorted(ledger["dropped"]["unreadable_audio"]["ids"]) == ["toy/u3", "toy/u5"]
@@ -175,9 +135,3 @@ def test_the_stage_runs_from_the_command_line(stage, cuts, tmp_path):
     main([f"--cuts_dir={config.cuts_dir}", f"--out_dir={config.out_dir}", "--num_shards=1", "--audio_format=wav"])
     assert (tmp_path / "shards/train/shard_000000000.tar").is_file()
     assert not (tmp_path / "shards/train/shard_000000001.tar").exists()
-
-
-def test_shards_are_of_equal_size():
-    assert shard_sizes(10, 4, None) == [3, 3, 4]
-    assert shard_sizes(10, 4, 1) == [10]
-    assert shard_sizes(2, 1000, 5) == [1, 1]
