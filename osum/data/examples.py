@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from osum.data.index import Index
+from osum.data.index import Index, MissingError
 from osum.data.storage import StalledError
 from osum.types import Example, Utterance
 
@@ -61,18 +61,22 @@ def make_example(
     prompts: Prompts,
     augment: Augment | None = None,
 ) -> Example | Dropped:
-    """Read and decode one item. A Dropped with its reason for a damaged member, a stalled read or a missing target.
+    """Read and decode one item. A Dropped with its reason for what `why_unread` has a word for, or a missing target.
 
-    OSError if a tar is missing or the disk fails: that is no matter of one utterance.
+    OSError if a tar is missing or may not be read: that is no matter of one utterance.
     """
     try:
         utterance = index.utterance(item.row)
         audio = index.audio(item.row) if augment else index.samples(item.row)
-    except ValueError as err:
-        return Dropped(index.key(item.row), item.task, f"corrupt: {err}")
-    except StalledError as err:
-        return Dropped(index.key(item.row), item.task, f"stalled: {err}")
+    except (ValueError, StalledError) as err:
+        return Dropped(index.key(item.row), item.task, why_unread(err))
     return compose(utterance, augment(audio) if augment else audio, item.task, tasks, prompts, item.prompt)
+
+
+def why_unread(err: ValueError | StalledError) -> str:
+    """Return the reason for dropping a row that could not be read: `corrupt`, `missing` or `stalled`, and details."""
+    kind = "missing" if isinstance(err, MissingError) else "stalled" if isinstance(err, StalledError) else "corrupt"
+    return f"{kind}: {err}"
 
 
 def compose(

@@ -20,7 +20,7 @@ import numpy as np
 from osum.audio import io as audio_io
 from osum.audio.frames import SAMPLE_RATE_HZ
 from osum.data.clips import WHOLE, Clip
-from osum.data.storage import Storage, is_remote, place
+from osum.data.storage import RangeFile, Storage, is_remote, place
 from osum.outputs import atomic_write
 from osum.types import Utterance
 
@@ -54,6 +54,10 @@ ROWS_OF = {1: np.dtype([(name, ROW[name]) for name in ROW.names if name not in (
 """Rows by the version of their index; the first one had neither labels nor speakers."""
 FREE_TEXT = frozenset({"answer"})
 """Fields of `Utterance.labels` that are no label: rows leave them out."""
+
+
+class MissingError(ValueError):
+    """A file of one utterance, or of one recording, that is no longer there."""
 
 
 @dataclass(frozen=True)
@@ -138,29 +142,43 @@ class Index:
         return utterance
 
     def audio(self, row: int) -> np.ndarray:
-        """Decode the audio of a row: (num_samples,) float32 at 16 kHz. ValueError naming shard and key if damaged."""
+        """Decode the audio of a row: (num_samples,) float32 at 16 kHz. ValueError naming shard and key if damaged.
+
+        FileNotFoundError naming a tar that is gone; of an audio file that is no part of a tar, MissingError.
+        """
         return audio_io.to_float(self.samples(row))
 
     def samples(self, row: int) -> np.ndarray:
-        """Return the audio of a row, int16 where it is stored so: half of what float32 takes. ValueError as `audio`."""
-        at, name, path = self.rows[row], self._place(row), self._shard(row)
-        offset, size, num_samples = (int(at[field]) for field in ("audio_offset", "audio_size", "num_samples"))
-        clip = self._clip(row)
-        whole = clip == WHOLE or is_remote(path)  # of a part of a long file no more than the part is read
-        source = self._read(row, path, offset, size) if whole else self._storage.open(path, offset, size)
-        audio, rate_hz = audio_io.load(
-            source,
-            clip.start_s,
-            clip.duration_s,
-            mono="mix" if clip.channel is None else clip.channel,
-            name=name,
-            max_samples=MAX_RATE_RATIO * (num_samples + 1),
-            keep_int16=True,
-        )
+        """Return the audio of a row, int16 where it is stored so: half of what float32 takes. Errors as of `audio`."""
+        at, clip = self.rows[row], self._clip(row)
+        num_samples = int(at["num_samples"])
+        try:
+            audio, rate_hz = self._decoded(row, clip, MAX_RATE_RATIO * (num_samples + 1))
+        except FileNotFoundError as err:
+            if at["audio_offset"] > 0:  # in a tar, a header comes first
+                raise self._tar_missing(self._shard(row)) from err
+            raise MissingError(f"{self._place(row)}: no longer there; put it back or make the index again") from err
         audio = audio_io.resample(audio, rate_hz)
         if len(audio) != num_samples:
-            raise ValueError(f"{name}: {len(audio)} samples, not {num_samples}; make shard and index again")
+            raise ValueError(f"{self._place(row)}: {len(audio)} samples, not {num_samples}; make shard and index again")
         return audio
+
+    def _decoded(self, row: int, clip: Clip, max_samples: int) -> tuple[np.ndarray, int]:
+        """Return the audio at the rate of its file, and the rate in Hz."""
+        at, path = self.rows[row], self._shard(row)
+        offset, size = int(at["audio_offset"]), int(at["audio_size"])
+        whole = clip == WHOLE or is_remote(path)  # of a part of a long file no more than the part is read
+        source = self._read(row, path, offset, size) if whole else self._storage.open(path, offset, size)
+        mono = "mix" if clip.channel is None else clip.channel
+        try:
+            return audio_io.load(
+                source, clip.start_s, clip.duration_s, mono, self._place(row), max_samples, keep_int16=True
+            )
+        except ValueError:
+            file = None if isinstance(source, bytes) else source.raw
+            if isinstance(file, RangeFile) and file.failure is not None:
+                raise file.failure from None
+            raise
 
     def _clip(self, row: int) -> Clip:
         """Which part of its file a row is; in our own shards every file is one utterance."""
@@ -175,10 +193,19 @@ class Index:
     def _about(self, row: int) -> dict[str, Any]:
         at = self.rows[row]
         path = self._shard(row) if self.header.utterances is None else str(self.folder / self.header.utterances)
-        obj = json.loads(self._read(row, path, int(at["json_offset"]), int(at["json_size"])))
+        try:
+            text = self._read(row, path, int(at["json_offset"]), int(at["json_size"]))
+        except FileNotFoundError as err:
+            raise self._tar_missing(path) from err
+        obj = json.loads(text)
         if not isinstance(obj, dict):
             raise TypeError("not an object")
         return obj
+
+    def _tar_missing(self, path: str) -> FileNotFoundError:
+        return FileNotFoundError(
+            f"{path}: not there, though the index in {self.folder} names it; put it back or make shards and index again"
+        )
 
     def _place(self, row: int) -> str:
         return f"{self._shard(row)}: {self.key(row)}"

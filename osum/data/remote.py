@@ -8,6 +8,8 @@ from typing import Any
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
 
+from osum.data.storage import AttemptError
+
 STORES = frozenset({"http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "hdfs", "file", "memory"})
 """What an address may begin with. fsspec knows more, and among them some that write or run something."""
 MISSING = frozenset({404, 410})
@@ -15,10 +17,6 @@ FORBIDDEN = frozenset({401, 403})
 OUT_OF_RANGE = 416
 NO_CREDENTIALS = "NoCredentialsError"
 """What the package of s3 raises before it asks the store; no attempt can help."""
-
-
-class AttemptError(Exception):
-    """An attempt that failed for a reason that may pass: the store is silent, busy or broken."""
 
 
 class Remote:

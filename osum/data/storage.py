@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -26,6 +27,8 @@ BACKOFF_S = 0.5
 """Wait after the first failed attempt; each further wait is twice as long."""
 TIMEOUT_S = 60.0
 """Longest wait for one answer of a remote store."""
+TRANSIENT = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOLINK, errno.EREMOTEIO})
+"""What a network file system answers while its server is away; opened again, the file may be there."""
 
 Result = TypeVar("Result")
 
@@ -33,7 +36,11 @@ logger = log.get(__name__)
 
 
 class StalledError(OSError):
-    """A remote store that gave no answer, or an error, at every attempt."""
+    """A remote store or a file system that gave no answer, or an error, at every attempt."""
+
+
+class AttemptError(Exception):
+    """An attempt that failed for a reason that may pass: the store is silent, busy or broken."""
 
 
 def is_remote(path: str) -> bool:
@@ -50,7 +57,7 @@ class Storage:
     """Reads ranges; keeps the most recently used local files open, and their number bounded."""
 
     def __init__(self, attempts: int = ATTEMPTS, backoff_s: float = BACKOFF_S, timeout_s: float = TIMEOUT_S) -> None:
-        """Remote reads are tried so often, with growing waits between; each may take so long."""
+        """Reads are tried so often, with growing waits between; an answer of a remote store may take so long."""
         self._attempts, self._backoff_s, self._timeout_s = attempts, backoff_s, timeout_s
         self._files: OrderedDict[str, int] = OrderedDict()
         weakref.finalize(self, _close, self._files)
@@ -58,20 +65,17 @@ class Storage:
     def size(self, path: str) -> int:
         """Return the size of a file, bytes.
 
-        FileNotFoundError if there is none, ValueError if it is no regular file, StalledError if a store is silent.
+        FileNotFoundError if there is none, ValueError if it is no regular file, StalledError if every attempt fails.
         """
         if is_remote(path):
-            return self._patiently(path, lambda remote: remote.size())
-        return os.fstat(self._descriptor(path)).st_size
+            return self._patiently(path, lambda: self._remote(path).size())
+        return self._patiently(path, lambda: self._local(path, lambda descriptor: os.fstat(descriptor).st_size))
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset` on, fewer where the file ends. Errors as `size`."""
         if is_remote(path):
-            return self._patiently(path, lambda remote: remote.read(offset, size))
-        descriptor = self._descriptor(path)
-        # Never more than there is: a damaged size must not take gigabytes of memory.
-        left = os.fstat(descriptor).st_size - offset
-        return os.pread(descriptor, min(size, left), offset) if left > 0 else b""
+            return self._patiently(path, lambda: self._remote(path).read(offset, size))
+        return self._patiently(path, lambda: self._local(path, lambda descriptor: _pread(descriptor, offset, size)))
 
     def open(self, path: str, offset: int = 0, size: int | None = None) -> io.BufferedReader:
         """Open a file, or a part of one, to read and seek in. Errors as `size`."""
@@ -88,21 +92,36 @@ class Storage:
         self._files.move_to_end(path)
         return self._files[path]
 
-    def _patiently(self, path: str, ask: Callable[[Remote], Result]) -> Result:
-        from osum.data.remote import AttemptError, Remote  # on use: local files need no fsspec
+    def _remote(self, path: str) -> Remote:
+        from osum.data.remote import Remote  # on use: local files need no fsspec
 
+        return Remote(path, self._timeout_s)
+
+    def _local(self, path: str, ask: Callable[[int], Result]) -> Result:
+        """Ask an open file. AttemptError for what may pass; the next attempt opens the file anew."""
+        try:
+            return ask(self._descriptor(path))
+        except OSError as err:
+            if err.errno not in TRANSIENT:
+                raise
+            if path in self._files:
+                os.close(self._files.pop(path))
+            raise AttemptError(str(err)) from err
+
+    def _patiently(self, path: str, ask: Callable[[], Result]) -> Result:
         wait_s = self._backoff_s
         for attempt in range(1, self._attempts + 1):
             try:
-                return ask(Remote(path, self._timeout_s))
+                return ask()
             except AttemptError as err:
                 logger.warning("storage attempt=%d of=%d file=%s error=%s", attempt, self._attempts, path, err)
                 last = err
             if attempt < self._attempts:
                 time.sleep(wait_s)
                 wait_s *= 2
+        what = "store" if is_remote(path) else "file system"
         raise StalledError(
-            f"{path}: no answer in {self._attempts} attempts ({last}); is the store reachable?"
+            f"{path}: no answer in {self._attempts} attempts ({last}); is the {what} reachable?"
         ) from last
 
 
@@ -113,6 +132,8 @@ class RangeFile(io.RawIOBase):
         self._storage, self._path, self._offset = storage, path, offset
         self._size = storage.size(path) - offset if size is None else size
         self._position = 0
+        self.failure: OSError | None = None
+        """How a read failed: libsndfile, which calls it, knows only that there was nothing to read."""
 
     def readable(self) -> bool:
         """Tell that it can be read."""
@@ -131,7 +152,11 @@ class RangeFile(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill a buffer as far as there are bytes."""
         wanted = max(0, min(len(buffer), self._size - self._position))
-        data = self._storage.read(self._path, self._offset + self._position, wanted) if wanted else b""
+        try:
+            data = self._storage.read(self._path, self._offset + self._position, wanted) if wanted else b""
+        except OSError as err:
+            self.failure = err
+            raise
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
@@ -140,6 +165,12 @@ class RangeFile(io.RawIOBase):
 def _close(files: OrderedDict[str, int]) -> None:
     while files:
         os.close(files.popitem()[1])
+
+
+def _pread(descriptor: int, offset: int, size: int) -> bytes:
+    # Never more than there is: a damaged size must not take gigabytes of memory.
+    left = os.fstat(descriptor).st_size - offset
+    return os.pread(descriptor, min(size, left), offset) if left > 0 else b""
 
 
 def _open(path: str) -> int:

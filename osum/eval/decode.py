@@ -10,8 +10,9 @@ import numpy as np
 from osum import log, tasks
 from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from osum.data.drops import Drops
-from osum.data.examples import Dropped, Prompts, compose
+from osum.data.examples import Dropped, Prompts, compose, why_unread
 from osum.data.index import Index
+from osum.data.storage import StalledError
 from osum.eval.buckets import length_buckets
 from osum.eval.configs import DecodingConfig
 from osum.eval.hypotheses import Hypothesis
@@ -84,7 +85,7 @@ def prepare(
     index: Index, asked: Iterable[tuple[int, Request]], prompts: Prompts, drops: Drops
 ) -> tuple[list[Job], dict[int, np.ndarray]]:
     """Read what numbered requests need; return those that can be answered, and each audio they hear once, by row."""
-    audio: dict[int, np.ndarray | ValueError] = {}
+    audio: dict[int, np.ndarray | str] = {}
     jobs = []
     for number, request in asked:
         drops.read += 1
@@ -101,23 +102,22 @@ def prepare(
     return jobs, {row: samples for row, samples in audio.items() if row in heard}
 
 
-def _read(index: Index, row: int) -> np.ndarray | ValueError:
+def _read(index: Index, row: int) -> np.ndarray | str:
+    """Return the audio of a row, or why there is none."""
     try:
         return index.audio(row)
-    except ValueError as err:
-        return err
+    except (ValueError, StalledError) as err:
+        return why_unread(err)
 
 
-def _job(
-    index: Index, number: int, request: Request, audio: np.ndarray | ValueError, prompts: Prompts
-) -> Job | Dropped:
+def _job(index: Index, number: int, request: Request, audio: np.ndarray | str, prompts: Prompts) -> Job | Dropped:
     row, task, _ = request
     try:
         utterance = index.utterance(row)
-    except ValueError as err:
-        return Dropped(index.key(row), task, f"corrupt: {err}")
-    if isinstance(audio, ValueError):
-        return Dropped(utterance.key, task, f"corrupt: {audio}")
+    except (ValueError, StalledError) as err:
+        return Dropped(index.key(row), task, why_unread(err))
+    if isinstance(audio, str):
+        return Dropped(utterance.key, task, audio)
     if not WINDOW_SAMPLES <= len(audio) <= MAX_SAMPLES:
         return Dropped(utterance.key, task, "too_short" if len(audio) < WINDOW_SAMPLES else "too_long")
     example = compose(utterance, audio, task, {task: tasks.get(task)}, prompts)

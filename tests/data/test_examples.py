@@ -5,6 +5,8 @@ import pytest
 
 from osum.audio.io import to_float
 from osum.data.examples import Dropped, Item, make_example, prompts_for
+from osum.data.index import Index
+from tests.data.foreign import speech, write_list
 
 
 def test_an_example_joins_audio_prompt_and_target(make_index, toy, task_objects, prompts):
@@ -34,3 +36,26 @@ def test_prompts_fall_back_to_english_then_to_any():
     assert prompts_for(prompts, "ser", "en") == ("情",)
     with pytest.raises(ValueError, match="'ved' has no prompts"):
         prompts_for(prompts, "ved", "en")
+
+
+@pytest.mark.parametrize("part", [{}, {"start": 0.1, "end": 0.9}])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of libsndfile's callback
+def test_a_file_of_an_utterance_that_is_gone_is_dropped(index_of, tmp_path, task_objects, prompts, part):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.wav").write_bytes(speech(16_000))
+    lines = [{"key": n, "wav": str(tmp_path / f"{n}.wav"), "txt": "hello", **part} for n in ("a", "b")]
+    index, _ = index_of("wenet_raw", write_list(tmp_path / "a.list", *lines), language="en")
+    (tmp_path / "b.wav").unlink()
+    kept, dropped = (make_example(index, Item(row, "asr", 0), task_objects, prompts) for row in (0, 1))
+    assert kept.key == "a" and dropped.key == "b"
+    assert dropped.reason.startswith("missing: ") and "b.wav: b: no longer there; put it back" in dropped.reason
+
+
+def test_a_tar_that_is_gone_is_named_with_the_remedy(make_index, toy, index_of, tmp_path, task_objects, prompts):
+    ours = make_index(toy(2), num_shards=1)
+    tar = ours.folder / "shard_000000000.tar"
+    theirs, _ = index_of("osum", write_list(tmp_path / "a.list", tar))
+    tar.unlink()
+    for index in (Index.open(ours.folder), Index.open(theirs.folder)):
+        with pytest.raises(FileNotFoundError, match=rf"{tar}: not there, though the index in .* names it; put it back"):
+            make_example(index, Item(0, "asr", 0), task_objects, prompts)

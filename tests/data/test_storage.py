@@ -1,3 +1,4 @@
+import errno
 import os
 import sys
 
@@ -45,6 +46,68 @@ def test_a_range_of_a_file_ends_where_the_file_ends(tmp_path, storage):
     with storage.open(path, 20, 30) as part:
         assert part.read(5) == bytes(range(20, 25)) and part.seek(-2, os.SEEK_END) == 28
         assert part.read() == bytes(range(48, 50)) and part.seek(3) == 3 and part.read(1) == b"\x17"
+
+
+def failing(monkeypatch, times, number=errno.EIO):
+    """Let reading fail so often, as a network file system does; return the descriptors that were read."""
+    read, asked = os.pread, []
+
+    def pread(descriptor, *where):
+        asked.append(descriptor)
+        if len(asked) <= times:
+            raise OSError(number, os.strerror(number))
+        return read(descriptor, *where)
+
+    monkeypatch.setattr(os, "pread", pread)
+    return asked
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_fault_of_the_file_system_that_passes_is_waited_for(tmp_path, storage, monkeypatch, number):
+    (tmp_path / "a").write_bytes(b"content")
+    storage.read(str(tmp_path / "a"), 0, 1)
+    (tmp_path / "b").write_bytes(b"renewed")
+    os.replace(tmp_path / "b", tmp_path / "a")
+    asked = failing(monkeypatch, 2, number)
+    assert storage.read(str(tmp_path / "a"), 0, 7) == b"renewed"  # a stale file has to be opened again
+    assert len(asked) == 3 and len(storage._files) == 1
+
+
+def test_a_file_system_that_stays_away_is_named(tmp_path, storage, monkeypatch):
+    (tmp_path / "a").write_bytes(b"content")
+    failing(monkeypatch, 20)
+    with pytest.raises(StalledError, match=r"/a: no answer in 3 attempts \(.*is the file system reachable\?"):
+        storage.read(str(tmp_path / "a"), 0, 7)
+
+
+def test_what_a_file_system_will_never_allow_is_not_tried_again(tmp_path, storage, monkeypatch):
+    (tmp_path / "a").write_bytes(b"content")
+    asked = failing(monkeypatch, 20, errno.EACCES)
+    with pytest.raises(PermissionError):
+        storage.read(str(tmp_path / "a"), 0, 7)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("times", ["whole", "part"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of libsndfile's callback
+def test_an_utterance_of_a_file_system_that_stays_away_is_dropped(
+    index_of, tmp_path, task_objects, prompts, monkeypatch, times
+):
+    (tmp_path / "a.wav").write_bytes(speech(32_000))
+    line = {"key": "a", "wav": str(tmp_path / "a.wav"), "txt": "hello"}
+    part = {"start": 0.5, "end": 1.5} if times == "part" else {}
+    index, _ = index_of("wenet_raw", write_list(tmp_path / "a.list", line | part), language="en")
+    monkeypatch.setattr(index, "_storage", Storage(attempts=2, backoff_s=0.01))
+    read = os.pread
+
+    def pread(descriptor, *where):
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(".wav"):
+            raise OSError(errno.EIO, "fails")
+        return read(descriptor, *where)
+
+    monkeypatch.setattr(os, "pread", pread)
+    dropped = make_example(index, Item(0, "asr", 0), task_objects, prompts)
+    assert dropped.key == "a" and dropped.reason.startswith("stalled: ") and "a.wav: no answer" in dropped.reason
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "."])

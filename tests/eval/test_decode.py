@@ -6,6 +6,7 @@ import torch
 
 from osum.data.drops import Drops
 from osum.data.index import Index
+from osum.data.storage import StalledError
 from osum.eval.configs import DecodingConfig
 from osum.eval.decode import Decoder
 from osum.eval.requests import plain, swapped
@@ -114,6 +115,22 @@ def test_damaged_audio_is_dropped_wherever_it_is_heard(decode, damaged):
     reason = drops.reasons["corrupt"]
     hears_it = next(request.row for request in asked[7:] if request.audio_row == 2)
     assert reason.defect and sorted(reason.ids) == sorted([damaged.key(2), damaged.key(hears_it)])
+
+
+@pytest.mark.parametrize("what", ["audio", "utterance"])
+def test_a_read_that_stalls_is_dropped_and_counted(decode, test_set, monkeypatch, what):
+    read = getattr(test_set, what)
+
+    def stalling(row):
+        if row == 2:
+            raise StalledError("s3://bucket/a.tar: no answer in 4 attempts")
+        return read(row)
+
+    monkeypatch.setattr(test_set, what, stalling)
+    drops = Drops()
+    found = decode(test_set, plain(range(7), "sgc"), drops)
+    assert [h is None for h in found] == [row == 2 for row in range(7)]
+    assert {name: (r.ids, r.defect) for name, r in drops.reasons.items()} == {"stalled": ([test_set.key(2)], True)}
 
 
 def test_audio_beyond_the_position_table_is_a_counted_filter(decode, test_set, monkeypatch):
