@@ -19,6 +19,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from osum import log
 from osum.data.cells import Cell, draw_items, pack_cell
 from osum.data.draws import none_usable, num_visits, usable
 from osum.data.examples import Item
@@ -33,6 +34,10 @@ from osum.data.survey import Survey, corpus_weights, pack_budget, survey
 
 VERSION = 1
 """Of what this and the modules below make of the same corpus: to be raised when other packs come of it."""
+MAX_RESIDUAL = 0.005
+"""Largest difference between the wanted and the reached share of a task that is not worth a word."""
+
+logger = log.get(__name__)
 
 
 class Planner:
@@ -46,6 +51,7 @@ class Planner:
         if self.survey.num_items == 0:
             raise none_usable(index.folder, self.survey.dropped)
         self.shape: Shape = shape(self.survey, cfg)
+        _report_shares(self.survey, lengths.tasks)
 
     @cached_property
     def identity(self) -> str:
@@ -213,3 +219,14 @@ def _check_names(cfg: PlanConfig, index: Index, lengths: Lengths) -> None:
         unknown = sorted(set(getattr(cfg, name)) - set(known))
         if unknown:
             raise ValueError(f"plan.{name} names {unknown}, but there are only {sorted(known)}; correct the config")
+        if known and all(getattr(cfg, name).get(key, 1.0) == 0.0 for key in known):
+            raise ValueError(f"plan.{name} are 0 for all of {sorted(known)}; give at least one of them a weight")
+
+
+def _report_shares(survey: Survey, tasks: Sequence[str]) -> None:
+    """Tell of task weights that can't be followed, since too few rows can serve a task, or some nothing else."""
+    wanted, reached = survey.shares
+    residual = np.abs(wanted - reached).max()
+    if residual > MAX_RESIDUAL:
+        each = " ".join(f"{t}.wanted={w:.3f} {t}.reached={r:.3f}" for t, w, r in zip(tasks, wanted, reached))
+        logger.warning("plan task_weights residual=%.3f %s", residual, each)

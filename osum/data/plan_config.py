@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+
+MAX_VISITS = 65_535
+"""Visits of an utterance in an epoch, as a pack has room for their number."""
 
 
 @dataclass
@@ -16,7 +20,10 @@ class PlanConfig:
     max_audio_s: float = 120.0
     """Audio per pack, seconds; > 0."""
     task_weights: dict[str, float] = field(default_factory=dict)
-    """Wanted share of each task among the draws, relative; a task that is not named has 1."""
+    """Wanted share of each task among the draws, relative; a task that is not named has 1.
+
+    Where the rows do not allow it, the log tells what is reached.
+    """
     corpus_weights: dict[str, float] = field(default_factory=dict)
     """Visits per utterance and epoch by corpus, any positive number; a corpus that is not named has 1."""
     shuffle_block_shards: int = 64
@@ -29,12 +36,14 @@ class PlanConfig:
     def __post_init__(self) -> None:
         """Check ranges. ValueError naming the field."""
         for name in ("virtual_ranks", "max_tokens", "max_audio_s", "shuffle_block_shards"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"plan.{name} is {getattr(self, name)}; it must be positive")
+            if not 0 < getattr(self, name) < math.inf:  # NaN is neither
+                raise ValueError(f"plan.{name} is {getattr(self, name)}; it must be positive and finite")
         for name in ("cost_per_s", "cost_per_s2"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"plan.{name} is {getattr(self, name)}; it must not be negative")
-        for name in ("task_weights", "corpus_weights"):
-            for key, weight in getattr(self, name).items():
-                if weight < 0:
-                    raise ValueError(f"plan.{name}.{key} is {weight}; it must not be negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"plan.{name} is {getattr(self, name)}; it must be a number, and not negative")
+        for key, weight in self.task_weights.items():
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"plan.task_weights.{key} is {weight}; it must be a number, and not negative")
+        for key, weight in self.corpus_weights.items():
+            if not 0 <= weight <= MAX_VISITS:
+                raise ValueError(f"plan.corpus_weights.{key} is {weight}; it must be from 0 to {MAX_VISITS}")

@@ -23,6 +23,10 @@ class TaskMix:
         """(M,) ascending task sets, (M,) rows with each and (K,) weights -> the mix that follows the weights."""
         return cls(patterns, probabilities(in_sets(patterns, len(weights)), counts, weights))
 
+    def shares(self, counts: np.ndarray) -> np.ndarray:
+        """(M,) rows with each task set -> (K,) share of each task among what is drawn for them."""
+        return counts @ self.probabilities / max(counts.sum(), 1e-300)
+
     def of(self, sets: np.ndarray) -> np.ndarray:
         """(n,) uint64 tasks that a row can serve -> (n, K) probability of each."""
         return self.probabilities[np.searchsorted(self.patterns, sets)]

@@ -37,7 +37,7 @@ MIN_RUN_ROWS = 32
 REASONS = ("too_long", "too_short", "no_task")
 NOT_SURVEYED = ("virtual_ranks", "shuffle_block_shards")
 """Options on which the survey does not depend."""
-VERSION = 1
+VERSION = 2
 
 logger = log.get(__name__)
 
@@ -59,6 +59,8 @@ class Survey:
     efficiency: float
     """Share of the binding budget that packs reach: less than 1 where utterances are large for a pack."""
     mix: TaskMix
+    shares: np.ndarray
+    """(2, K) float64 share of each task among the draws: as the weights want it, and as the rows allow it."""
     unfit: np.ndarray
     """(K,) rows whose target is over the budget in this task."""
     dropped: dict[str, np.ndarray]
@@ -103,7 +105,8 @@ def make(index: Index, lengths: Lengths, cfg: PlanConfig) -> Survey:
             variances[1] += (present * (1 - present) * moments.samples**2).sum()
             num_items += float(present.sum())
     efficiency = _efficiency(lengths, cfg, look.mix, look.starts)
-    return Survey(look.starts, look.corpora, sums, variances, num_items, efficiency, look.mix, look.unfit, look.dropped)
+    expected = (sums, variances, num_items, efficiency)
+    return Survey(look.starts, look.corpora, *expected, look.mix, look.shares, look.unfit, look.dropped)
 
 
 def corpus_weights(index: Index, cfg: PlanConfig) -> np.ndarray:
@@ -162,6 +165,7 @@ class _FirstLook:
     starts: np.ndarray
     corpora: np.ndarray
     mix: TaskMix
+    shares: np.ndarray
     unfit: np.ndarray
     dropped: dict[str, np.ndarray]
 
@@ -195,6 +199,7 @@ def _first_look(lengths: Lengths, cfg: PlanConfig, weights: np.ndarray) -> _Firs
         np.append(shards[kept], len(lengths.rows)),
         np.concatenate(corpora)[kept].astype(np.int64),
         mix,
+        np.stack([task_weights / task_weights.sum(), mix.shares(counts)]),
         unfit,
         {reason: np.concatenate(rows) for reason, rows in dropped.items()},
     )
@@ -242,6 +247,7 @@ def _save(path: Path, made: Survey) -> None:
         "scalars": np.array([made.num_items, made.efficiency]),
         "patterns": made.mix.patterns,
         "probabilities": made.mix.probabilities,
+        "shares": made.shares,
         "unfit": made.unfit,
     }
     buffer = io.BytesIO()
@@ -260,6 +266,7 @@ def _load(path: Path) -> Survey:
                 float(found["scalars"][0]),
                 float(found["scalars"][1]),
                 TaskMix(found["patterns"], found["probabilities"]),
+                found["shares"],
                 found["unfit"],
                 {reason: found[f"dropped.{reason}"] for reason in REASONS},
             )

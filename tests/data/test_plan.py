@@ -119,6 +119,33 @@ def test_sizes_must_be_positive(field):
         PlanConfig(**{field: 0})
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+@pytest.mark.parametrize(
+    "field", ["virtual_ranks", "max_audio_s", "cost_per_s", "cost_per_s2", "task_weights", "corpus_weights"]
+)
+def test_what_is_no_number_of_its_range_is_named(field, value):
+    is_weight = field.endswith("weights")
+    with pytest.raises(ValueError, match=rf"plan.{field}{'.a' if is_weight else ''} is {value}; it must be"):
+        PlanConfig(**{field: {"a": value} if is_weight else value})
+
+
+@pytest.mark.parametrize(("field", "names"), [("task_weights", ("asr", "ser", "sgc")), ("corpus_weights", ("toy",))])
+def test_weights_must_not_all_be_zero(table, field, names):
+    with pytest.raises(ValueError, match=rf"plan.{field} are 0 for all of \['{names[0]}'.*give at least one"):
+        Planner(*table, replace(CFG, **{field: dict.fromkeys(names, 0.0)}), seed=1)
+
+
+def test_weights_that_can_not_be_followed_are_told(table, caplog):
+    Planner(*table, replace(CFG, task_weights={"asr": 1.0, "ser": 8.0, "sgc": 1.0}), seed=1)
+    # Half of the rows can serve ser.
+    assert "plan task_weights residual=0.300 asr.wanted=0.100 asr.reached=0.250 ser.wanted=0.800 ser.reached=0.500" in (
+        caplog.text
+    )
+    caplog.clear()
+    Planner(*table, CFG, seed=1)
+    assert "residual" not in caplog.text
+
+
 def test_what_whispers_positions_can_not_hold_is_left_out(make_index, toy, task_objects, prompts, tokenizer):
     index = make_index([replace(u, num_samples=n) for u, n in zip(toy(2), (480_000, 480_001), strict=True)])
     lens = lengths.build(index, task_objects, prompts, SulmTemplate(tokenizer))

@@ -29,6 +29,12 @@ def test_shares_come_as_near_as_masks_allow():
     np.testing.assert_allclose(shares(fits, [1, 1]), [0.9, 0.1], atol=0.01)
 
 
+def test_the_shares_that_will_be_reached_are_known():
+    fits = np.array([[True, False]] * 900 + [[True, True]] * 100)
+    sets, counts = np.unique(task_sets(fits), return_counts=True)
+    np.testing.assert_allclose(TaskMix.fit(sets, counts, np.ones(2)).shares(counts), [0.9, 0.1], atol=1e-6)
+
+
 def test_weight_zero_is_drawn_only_where_nothing_else_is_served():
     fits = np.array([[True, False]] * 100 + [[True, True]] * 300)
     np.testing.assert_allclose(shares(fits, [0, 1]), [0.25, 0.75])
