@@ -1,4 +1,4 @@
-"""One run in a folder: a lock that ends with its process, and says who has it."""
+"""One run in a folder: a lock that ends with its process, and says who has it. And turns at making a file."""
 
 from __future__ import annotations
 
@@ -43,6 +43,23 @@ def only_run_in(folder: Path, beat_s: float = BEAT_S) -> Iterator[None]:
             ended.set()
             heart.join()
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def taking_turns(path: Path) -> Iterator[None]:
+    """Let one process after the other in, so that the first makes a file and the others find it.
+
+    Those of a machine, and all where the file system keeps locks across machines. OSError if beside `path` nothing can
+    be written.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    with open(lock, "a") as file:
+        with suppress(OSError):  # a file system without locks: then several make the same
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from osum import log
 from osum.data.examples import Prompts, TargetTask, prompts_for
-from osum.data.index import Index, save_array
+from osum.data.index import Index
+from osum.data.processes import map_fresh
+from osum.lock import taking_turns
+from osum.outputs import move_durably, needing_space
 from osum.text.template import Template
 
 NUM_PROBES = 128
@@ -21,6 +27,9 @@ NUM_PROBES = 128
 
 CHUNK_ROWS = 65_536
 """Rows that are looked at together: what they need fits in a processor's cache."""
+
+MADE_ROWS = 16_384
+"""Rows whose targets one process tokenises: some seconds of work."""
 
 logger = log.get(__name__)
 
@@ -87,8 +96,12 @@ def build(
     prompts: Prompts,
     template: Template,
     cache_dir: Path | None = None,
+    num_procs: int = 1,
 ) -> Lengths:
-    """Return the table, from `cache_dir` when it is there; a folder that can't be written only costs the time again."""
+    """Return the table, from `cache_dir` when it is there; a folder that can't be written only costs the time again.
+
+    Of several ranks that ask for it one makes it, with so many processes, and the others wait.
+    """
     languages = index.header.languages
     per_pair = [[prompts_for(prompts, task, lang) for lang in languages] for task in tasks]
     num_prompts = np.array([[len(p) for p in of_task] for of_task in per_pair], dtype=np.int32)
@@ -99,7 +112,7 @@ def build(
     path = cache_dir / f"lengths.{_identity(index, tasks, template)}.npy" if cache_dir else None
     return Lengths(
         tasks=tuple(tasks),
-        target_lens=_target_lens(index, tasks, template, path),
+        target_lens=_target_lens(partial(_lengths_of, index, tasks, template), len(index), path, num_procs),
         prefix_lens=prefix_lens,
         num_prompts=num_prompts,
         rows=index.rows,
@@ -108,14 +121,62 @@ def build(
     )
 
 
-def _target_lens(index: Index, tasks: Mapping[str, TargetTask], template: Template, path: Path | None) -> np.ndarray:
-    if path and path.is_file():
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    rows = log.progress(range(len(index)), desc="lengths", unit="utt")
-    table = np.array([[_length(ids) for ids in _row_targets(index, r, tasks, template)] for r in rows], dtype=np.int32)
-    if path:
-        _store(path, table)
-    return table
+def _target_lens(make: Callable[[range], np.ndarray], num_rows: int, path: Path | None, num_procs: int) -> np.ndarray:
+    """Map the table, making it first if it is not there. Without a file it is kept in memory."""
+    chunks = _chunks(make, num_rows, num_procs)
+    if path is None or not (path.is_file() or _writable(path.parent)):
+        return np.concatenate(list(chunks))
+    if not path.is_file():
+        with taking_turns(path):
+            # Listed, and not asked for again: a network file system remembers that it was not there.
+            if path.name not in os.listdir(path.parent):
+                _write(path, chunks, num_rows)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        logger.warning("lengths cache=%s can't be made (%s): they are counted again next time", folder, err)
+        return False
+    if not os.access(folder, os.W_OK):
+        logger.warning("lengths cache=%s can't be written: they are counted again next time", folder)
+        return False
+    return True
+
+
+def _write(path: Path, chunks: Iterator[np.ndarray], num_rows: int) -> None:
+    """Write the chunks as one array, whole or not at all: never more of them in memory than are being made."""
+    beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    try:
+        with needing_space(path), open(beside, "wb") as f:
+            for n, chunk in enumerate(chunks):
+                if n == 0:
+                    shape = (num_rows, chunk.shape[1])
+                    header = {"descr": chunk.dtype.str, "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(f, header)
+                f.write(chunk.tobytes())
+            f.flush()
+            os.fsync(f.fileno())
+        move_durably(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _chunks(make: Callable[[range], np.ndarray], num_rows: int, num_procs: int) -> Iterator[np.ndarray]:
+    """Yield the rows of the table, MADE_ROWS at a time."""
+    ranges = [range(start, min(start + MADE_ROWS, num_rows)) for start in range(0, num_rows, MADE_ROWS)]
+    found = map_fresh(make, ranges, num_procs) if min(num_procs, len(ranges)) > 1 else map(make, ranges)
+    with log.progress(total=num_rows, desc="lengths", unit="utt") as bar:
+        for chunk in found:
+            yield chunk
+            bar.update(len(chunk))
+
+
+def _lengths_of(index: Index, tasks: Mapping[str, TargetTask], template: Template, rows: range) -> np.ndarray:
+    """Return the (n, K) int32 lengths of n rows."""
+    return np.array([[_length(ids) for ids in _row_targets(index, r, tasks, template)] for r in rows], dtype=np.int32)
 
 
 def _row_targets(index: Index, row: int, tasks: Mapping[str, TargetTask], template: Template) -> list[list[int] | None]:
@@ -143,11 +204,3 @@ def _identity(index: Index, tasks: Mapping[str, TargetTask], template: Template)
     seen = [_row_targets(index, int(row), tasks, template) for row in probes]
     text = json.dumps([index.header.fingerprint, list(tasks), seen])
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-
-
-def _store(path: Path, table: np.ndarray) -> None:
-    """Keep the table for the next start; ranks that do it at once write the same."""
-    try:
-        save_array(path, table)
-    except OSError as err:
-        logger.warning("lengths cache=%s not written (%s): they are counted again next time", path, err)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, product
@@ -56,7 +57,8 @@ class Corpus:
         return PackDataset(Index.open(folder), self._tasks, self.prompts, self._template, self._units, seed=self._seed)
 
     def _lengths(self, dataset: PackDataset) -> lengths.Lengths:
-        return lengths.build(dataset.index, self._tasks, self.prompts, self._template, self._cache_dir)
+        num_procs = len(os.sched_getaffinity(0))  # the other ranks of this machine wait meanwhile
+        return lengths.build(dataset.index, self._tasks, self.prompts, self._template, self._cache_dir, num_procs)
 
     def loader(self, world: dist.World, drops_dir: Path) -> TrainLoader:
         """Return this rank's stream of training steps."""
