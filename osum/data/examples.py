@@ -44,6 +44,11 @@ class Dropped:
     task: str
     reason: str
 
+    @classmethod
+    def item(cls, index: Index, item: Item, reason: str) -> Dropped:
+        """Return the drop of an item of a pack."""
+        return cls(index.key(item.row), item.task, reason)
+
 
 def prompts_for(prompts: Prompts, task: str, language: str) -> Sequence[str]:
     """Return the prompts of a task in a language, or in English, or in whatever there is. ValueError without any."""
@@ -69,7 +74,7 @@ def make_example(
         utterance = index.utterance(item.row)
         audio = index.audio(item.row) if augment else index.samples(item.row)
     except (ValueError, StalledError) as err:
-        return Dropped(index.key(item.row), item.task, why_unread(err))
+        return Dropped.item(index, item, why_unread(err))
     return compose(utterance, augment(audio) if augment else audio, item.task, tasks, prompts, item.prompt)
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from osum import log
 from osum.data.collate import Units, collate, placeholder
@@ -26,15 +25,13 @@ from osum.data.ledger import epoch_ledger, summary
 from osum.data.lengths import Lengths
 from osum.data.plan import EpochPlan, EvalPlan, Planner
 from osum.data.plan_config import PlanConfig
+from osum.data.workers import load_in_order
 from osum.rng import rng_for
 from osum.text.template import Template
 from osum.types import Batch, Example
 
 AudioAugment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """Audio (num_samples,) and the generator of its utterance -> audio of the same length."""
-
-STALLED_S = 600
-"""Longest wait for one pack, seconds: then the disk hangs, and a named error is better than a silent job."""
 
 logger = log.get(__name__)
 
@@ -119,8 +116,12 @@ class PackDataset(Dataset):
         dropped = [e for e in made if isinstance(e, Dropped)]
         examples = [e for e in made if not isinstance(e, Dropped)]
         if not examples:
-            return LoadedPack(placeholder(self.template, next(iter(self.tasks)), self.units), dropped)
+            return LoadedPack(self.placeholder(), dropped)
         return LoadedPack(collate(examples, self.template, self.units), dropped)
+
+    def placeholder(self) -> Batch:
+        """Return what stands for a pack without utterances."""
+        return placeholder(self.template, next(iter(self.tasks)), self.units)
 
     def _example(self, item: Item, epoch: int) -> Example | Dropped:
         if self._augment is None:
@@ -132,24 +133,26 @@ class PackDataset(Dataset):
 def load_packs(
     dataset: PackDataset, packs: Iterable[Pack], num_workers: int = 0, pin_memory: bool = False
 ) -> Iterator[LoadedPack]:
-    """Yield the packs loaded, in order. OSError if a worker dies or nothing comes for STALLED_S."""
-    loader = DataLoader(
-        dataset,
-        sampler=packs,  # type: ignore[arg-type]
-        batch_size=None,
-        num_workers=num_workers,
-        collate_fn=_as_is,
-        worker_init_fn=_start_worker,
-        pin_memory=pin_memory,
-        prefetch_factor=2 if num_workers else None,
-        timeout=STALLED_S if num_workers else 0,
-    )
-    try:
-        yield from loader
-    except RuntimeError as err:
-        if not str(err).startswith("DataLoader"):
-            raise
-        raise OSError(f"{err}. Is the disk slow or memory short? Lower num_workers, then start again") from err
+    """Yield the packs loaded, in order. An utterance that workers die of is dropped as `worker_died`.
+
+    OSError if nothing comes for long, or workers die whatever they load.
+    """
+    for pack, loaded in load_in_order(dataset, packs, num_workers, pin_memory):
+        yield loaded or _without_fatal(dataset, pack, pin_memory)
+
+
+def _without_fatal(dataset: PackDataset, pack: Pack, pin_memory: bool) -> LoadedPack:
+    """Load a pack without the utterances that workers die of; each is tried alone."""
+    each = load_in_order(dataset, [Pack(pack.epoch, [item]) for item in pack.items], 1, pin_memory)
+    fatal = [alone.items[0] for alone, loaded in each if loaded is None]
+    if len(fatal) == len(pack.items) > 1:
+        raise OSError("worker processes die whatever they load. Is memory short? Lower num_workers, then start again")
+    good = [item for item in pack.items if item not in fatal]
+    ((_, loaded),) = load_in_order(dataset, [Pack(pack.epoch, good)], 1, pin_memory)
+    if loaded is None:  # none alone, but all together
+        loaded, fatal = LoadedPack(dataset.placeholder(), []), pack.items
+    died = [Dropped.item(dataset.index, item, "worker_died") for item in fatal]
+    return replace(loaded, dropped=loaded.dropped + died)
 
 
 class TrainLoader:
@@ -256,12 +259,3 @@ def eval_batches(
     steps = range(planned.num_steps)
     packs = (Pack(0, planned.pack(s, v) if v is not None else []) for s in steps for v in ranks)
     return load_packs(dataset, packs, num_workers)
-
-
-def _as_is(loaded: LoadedPack) -> LoadedPack:
-    return loaded
-
-
-def _start_worker(worker: int) -> None:
-    # Several threads in several workers spin against each other and against the trainer.
-    torch.set_num_threads(1)

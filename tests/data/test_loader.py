@@ -1,5 +1,6 @@
 import itertools
 import json
+import multiprocessing
 import os
 import signal
 import time
@@ -9,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from osum.data import lengths, plan
-from osum.data import loader as loader_module
+from osum.data import lengths, plan, workers
 from osum.data.index import Index
 from osum.data.layout import Shape
 from osum.data.loader import FIRST_EPOCH, Pack, PackDataset, TrainLoader, eval_batches, virtual_ranks
@@ -172,21 +172,63 @@ def test_augmentation_is_keyed_by_utterance_and_epoch(parts):
     assert not equal(one[0].batches[0], take(parts, 1)[0].batches[0])
 
 
+class Deadly(PackDataset):
+    """A dataset of which a worker dies, as of memory that is not there, whenever it reads one of some rows."""
+
+    def __init__(self, other, rows):
+        super().__init__(other.index, other.tasks, other.prompts, other.template, other.units)
+        self.rows = rows
+
+    def _example(self, item, epoch):
+        if item.row in self.rows:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._example(item, epoch)
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    ("end", "message"),
-    [
-        (lambda *_: os._exit(1), "exited unexpectedly"),
-        (lambda *_: os.kill(os.getpid(), signal.SIGKILL), "killed by signal|exited unexpectedly"),
-        (lambda *_: time.sleep(60), "timed out after 2 seconds"),
-    ],
-)
-def test_a_worker_that_dies_or_hangs_is_an_error_and_no_hang(parts, monkeypatch, end, message):
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_workers_that_die_are_replaced_and_the_utterance_is_dropped(parts, monkeypatch, num_workers):
+    monkeypatch.setattr(workers, "POLL_S", 0.2)
     dataset, table = parts
-    monkeypatch.setattr(loader_module, "STALLED_S", 2 if "timed out" in message else 60)
-    fatal = PackDataset(dataset.index, dataset.tasks, dataset.prompts, dataset.template, None, end)
-    with pytest.raises(OSError, match=f"({message}).*Lower num_workers"):
-        next(TrainLoader(fatal, table, CFG, 1, num_workers=1).steps())
+    loaders = TrainLoader(*parts, CFG, 1), TrainLoader(Deadly(dataset, {7}), table, CFG, 1, num_workers=num_workers)
+    whole, found = (list(itertools.takewhile(lambda s: s.epoch == 0, loader.steps())) for loader in loaders)
+    dropped = [d for s in found for d in s.dropped]
+    assert [(d.key, d.reason) for d in dropped] == [(dataset.index.key(7), "worker_died")]
+    for one, other in zip(whole, found, strict=True):
+        for a, b in zip(one.batches, other.batches, strict=True):
+            assert b.keys == [k for k in a.keys if k != dropped[0].key]
+            assert len(a.keys) != len(b.keys) or equal(a, b)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_death_of_a_worker_interrupts_nobody(parts, monkeypatch):
+    monkeypatch.setattr(workers, "POLL_S", 0.2)
+    before = signal.getsignal(signal.SIGCHLD)
+    steps = TrainLoader(*parts, CFG, 1, num_workers=1).steps()
+    first, ours = next(steps), multiprocessing.active_children()
+    assert signal.getsignal(signal.SIGCHLD) == before
+    for worker in ours:
+        worker.kill()
+        worker.join()
+    second = next(steps)
+    assert equal(first.batches[0], take(parts, 1)[0].batches[0]) and second.dropped == []
+    assert equal(second.batches[3], take(parts, 2)[1].batches[3])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_workers_that_die_of_everything_are_an_error_and_no_hang(parts, monkeypatch):
+    monkeypatch.setattr(workers, "POLL_S", 0.2)
+    dataset, table = parts
+    with pytest.raises(OSError, match="Lower num_workers"):
+        next(TrainLoader(Deadly(dataset, range(60)), table, CFG, 1, num_workers=1).steps())
+
+
+def test_a_worker_that_gives_no_answer_is_an_error(parts, monkeypatch):
+    monkeypatch.setattr(workers, "POLL_S", 0.1)
+    monkeypatch.setattr(workers, "STALLED_S", 0.3)
+    monkeypatch.setattr(PackDataset, "_example", lambda *_: time.sleep(60))
+    with pytest.raises(OSError, match=r"no data for 0 s\. Is the disk slow"):
+        next(TrainLoader(*parts, CFG, 1, num_workers=1).steps())
 
 
 def test_a_stalled_read_is_skipped_and_counted(parts, monkeypatch, tmp_path):
