@@ -74,6 +74,9 @@ class Example:
     """(num_samples,) at 16 kHz: float32 in [-1, 1], or int16."""
     transcript: str | None = None
     """Verified transcript whatever the task asks for (for CTC), None where unknown."""
+    corpus: str = ""
+    copy: int = 0
+    """Which repetition of the utterance within the epoch."""
 
 
 @dataclass
@@ -103,6 +106,10 @@ class Batch:
     """(C,) int64 CTC units, blank is 0."""
     ctc_lens: Tensor | None = None
     """(B,) int64."""
+    corpora: list[str] = field(default_factory=list)
+    """Corpus of each utterance, for the ledger."""
+    copies: list[int] = field(default_factory=list)
+    """Which repetition of each utterance within the epoch this is."""
 
     def to(self, device: device | str) -> Batch:
         """Return the batch on a device."""

@@ -59,6 +59,8 @@ def _pack(examples: ListOf[Example], sequences: ListOf[Sequence]) -> Batch:
         speech_mask=torch.from_numpy(np.concatenate([s.speech_mask for s in sequences])),
         segment_lens=_ints([len(s.input_ids) for s in sequences]),
         weights=torch.from_numpy(np.concatenate([s.weights for s in sequences])),
+        corpora=[e.corpus for e in examples],
+        copies=[e.copy for e in examples],
     )
 
 

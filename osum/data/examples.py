@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -43,11 +43,14 @@ class Dropped:
     key: str
     task: str
     reason: str
+    corpus: str = ""
+    copy: int = 0
+    """Which repetition of the utterance within the epoch."""
 
     @classmethod
     def item(cls, index: Index, item: Item, reason: str) -> Dropped:
         """Return the drop of an item of a pack."""
-        return cls(index.key(item.row), item.task, reason)
+        return cls(index.key(item.row), item.task, reason, index.corpus(item.row), item.copy)
 
 
 def prompts_for(prompts: Prompts, task: str, language: str) -> Sequence[str]:
@@ -75,7 +78,9 @@ def make_example(
         audio = index.audio(item.row) if augment else index.samples(item.row)
     except (ValueError, StalledError) as err:
         return Dropped.item(index, item, why_unread(err))
-    return compose(utterance, augment(audio) if augment else audio, item.task, tasks, prompts, item.prompt)
+    made = compose(utterance, augment(audio) if augment else audio, item.task, tasks, prompts, item.prompt)
+    # Not the corpus of the utterance: its JSON may be damaged, and the plan counts by the index.
+    return replace(made, corpus=index.corpus(item.row), copy=item.copy)
 
 
 def why_unread(err: ValueError | StalledError) -> str:

@@ -128,6 +128,10 @@ class Index:
         """Return the language code of a row."""
         return self.header.languages[int(self.rows[row]["language"])]
 
+    def corpus(self, row: int) -> str:
+        """Return the name of the corpus of a row."""
+        return self.header.corpora[int(self.rows[row]["corpus"])]
+
     def utterance(self, row: int) -> Utterance:
         """Read what is known of a row. ValueError naming shard and key if it is damaged."""
         try:

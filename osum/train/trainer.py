@@ -163,7 +163,10 @@ class Trainer:
         with autocast(self.world.device, self.cfg.precision):
             if self.cfg.spec_augment is None:
                 return self.replica.run(batch, exchanging=exchanging)
-            rngs = [rng_for(self.cfg.seed, "spec", step.epoch, key) for key in batch.keys]
+            rngs = [
+                rng_for(self.cfg.seed, "spec", step.epoch, key, *([copy] if copy else ()))
+                for key, copy in zip(batch.keys, batch.copies, strict=True)
+            ]
             return self.replica.run(batch, self.cfg.spec_augment, rngs, exchanging=exchanging)
 
     def _lr_share(self, step: int) -> float:

@@ -1,5 +1,6 @@
 import json
 import shutil
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from osum.data.plan import Planner
+from osum.rng import rng_for
 from osum.train import checkpoint
 from osum.train.configs import OptimConfig, PhaseConfig, TrainConfig
 from osum.train.meters import MEASURED, Meter
@@ -220,6 +222,23 @@ def test_bfloat16_learns_as_float32_does_and_goes_on_bit_for_bit(make_trainer, f
     exact, short = (metrics(tmp_path / name)[-1]["loss"] for name in ("exact", "short"))
     assert short == pytest.approx(exact, rel=0.02) and short != exact
     assert same(tmp_path / "short", tmp_path / "killed")
+
+
+def test_the_copies_of_an_utterance_are_masked_differently(make_trainer):
+    trainer = make_trainer("copies")
+    step, drawn, run = next(trainer.loader.steps()), [], trainer.replica.run
+    batch = step.batches[0]
+
+    def noting(batch, cfg, rngs, exchanging):
+        drawn.append([int(deepcopy(rng).integers(2**62)) for rng in rngs])
+        return run(batch, cfg, rngs, exchanging=exchanging)
+
+    trainer.replica.run = noting
+    for copy in (0, 1, 0):
+        trainer._forward(replace(batch, copies=[copy] * len(batch.keys)), step, 0)
+    first, second, again = drawn
+    assert first == again == [int(rng_for(trainer.cfg.seed, "spec", 0, key).integers(2**62)) for key in batch.keys]
+    assert not set(first) & set(second)
 
 
 def test_batches_without_weights_count_every_target_once(make_trainer):
