@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from osum import log
 from osum.audio.frames import SAMPLE_RATE_HZ
-from osum.data.drops import Drops
 from osum.data.index import Index
+from osum.data.ledger_file import Drop, Entry, Pair
 from osum.data.plan import EpochPlan, Planner
+from osum.outputs import atomic_write
+
+MAX_LISTED = 1_000
+"""Keys that are listed for one reason; all are counted."""
+MAX_PLANNED_AGAIN = 1_000_000
+"""Rows that are planned a second time, in about a second, to compare with what the ranks asked for."""
+
+logger = log.get(__name__)
 
 
 def summary(planner: Planner, planned: EpochPlan) -> str:
@@ -31,26 +46,163 @@ def summary(planner: Planner, planned: EpochPlan) -> str:
     )
 
 
-def epoch_ledger(index: Index, planned: EpochPlan, epoch: int, drop_files: Iterable[Path] = ()) -> Drops:
-    """Account for a finished epoch: what the plan left out, and what the loaders of all ranks dropped.
+@dataclass
+class EpochLedger:
+    """Of one epoch: rows planned = used + dropped by reason, by corpus and task; and rows that are in no plan."""
 
-    `drop_files` are those that `TrainLoader` appends to; a step that was run again after a restart counts once.
+    epoch: int
+    num_steps: int
+    """Steps of the epoch."""
+    steps_noted: Fraction
+    """Steps of which the ranks have noted what they did; fewer if the epoch was begun with another plan or version."""
+    planned: Counter[Pair]
+    used: Counter[Pair]
+    dropped: dict[str, list[Drop]]
+    """By reason; all of them are defects."""
+    left_out: dict[str, Counter[str]]
+    """Reason -> rows by corpus that are in no plan."""
+    left_out_keys: dict[str, list[str]]
+    """The first MAX_LISTED of them."""
+
+    @property
+    def read(self) -> int:
+        """Rows planned, and rows left out."""
+        return self.planned.total() + sum(of.total() for of in self.left_out.values())
+
+    @property
+    def num_used(self) -> int:
+        """Rows trained on; a repetition counts."""
+        return self.used.total()
+
+    @property
+    def num_defects(self) -> int:
+        """Rows that were planned and dropped."""
+        return sum(map(len, self.dropped.values()))
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line of `key=value` for each corpus and task, for the rows left out of each corpus, and for all."""
+        for (corpus, task), (planned, used, reasons) in self._table().items():
+            counts = f"planned={planned} used={used} dropped={reasons.total()}"
+            yield f"ledger epoch={self.epoch} corpus={corpus} task={task} {counts}{_joined(reasons)}"
+        for corpus, reasons in self._left_out_of().items():
+            yield f"ledger epoch={self.epoch} corpus={corpus} left_out={reasons.total()}{_joined(reasons)}"
+        yield f"epoch={self.epoch} read={self.read} used={self.num_used} defects={self.num_defects}"
+
+    def check(self) -> None:
+        """ValueError naming corpora and tasks where planned is not used + dropped, or if steps are noted twice."""
+        if self.steps_noted > self.num_steps:
+            raise self._error(f"{float(self.steps_noted):g} steps are noted, but it has {self.num_steps}")
+        wrong = [
+            f"corpus {corpus}, task {task}: planned {planned}, used {used}, dropped {reasons.total()}{_joined(reasons)}"
+            for (corpus, task), (planned, used, reasons) in self._table().items()
+            if planned != used + reasons.total()
+        ]
+        if wrong:
+            raise self._error(f"planned rows are not used + dropped; {'; '.join(wrong)}")
+
+    def check_planned(self, wanted: Counter[Pair]) -> None:
+        """ValueError naming corpora and tasks where the rows that the ranks asked for are not those of the plan."""
+        wrong = [
+            f"corpus {corpus}, task {task}: {wanted[corpus, task]} in the plan, {self.planned[corpus, task]} asked for"
+            for corpus, task in sorted(wanted | self.planned)
+            if wanted[corpus, task] != self.planned[corpus, task]
+        ]
+        if wrong:
+            raise self._error(f"the ranks did not follow the plan; {'; '.join(wrong)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return totals as `Drops.to_json` does, and `corpora`: what was left out and the tasks of each.
+
+        No more than MAX_LISTED keys stand beside a count.
+        """
+        dropped = {
+            reason: {"count": len(drops), "defect": True, "ids": [d.key for d in drops[:MAX_LISTED]]}
+            for reason, drops in self.dropped.items()
+        }
+        for reason, of in self.left_out.items():
+            dropped[reason] = {"count": of.total(), "defect": False, "ids": self.left_out_keys[reason]}
+        corpora: dict[str, Any] = {}
+        for (corpus, task), (planned, used, reasons) in self._table().items():
+            counts = {"planned": planned, "used": used, "dropped": dict(sorted(reasons.items()))}
+            corpora.setdefault(corpus, {"left_out": {}, "tasks": {}})["tasks"][task] = counts
+        for corpus, reasons in self._left_out_of().items():
+            corpora.setdefault(corpus, {"left_out": {}, "tasks": {}})["left_out"] = dict(sorted(reasons.items()))
+        totals = {"read": self.read, "used": self.num_used, "dropped": dict(sorted(dropped.items()))}
+        complete = self.steps_noted == self.num_steps
+        return {**totals, "complete": complete, "corpora": dict(sorted(corpora.items()))}
+
+    def save(self, path: Path) -> None:
+        """Write the ledger as JSON, whole or not at all."""
+        atomic_write(path, json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n")
+
+    def _table(self) -> dict[Pair, tuple[int, int, Counter[str]]]:
+        """By corpus and task: planned, used, and dropped by reason."""
+        reasons: dict[Pair, Counter[str]] = {}
+        for reason, drops in self.dropped.items():
+            for d in drops:
+                reasons.setdefault((d.corpus, d.task), Counter())[reason] += 1
+        pairs = sorted(self.planned.keys() | self.used.keys() | reasons.keys())
+        return {pair: (self.planned[pair], self.used[pair], reasons.get(pair, Counter())) for pair in pairs}
+
+    def _left_out_of(self) -> dict[str, Counter[str]]:
+        corpora: dict[str, Counter[str]] = {}
+        for reason, of in self.left_out.items():
+            for corpus, count in of.items():
+                corpora.setdefault(corpus, Counter())[reason] += count
+        return dict(sorted(corpora.items()))
+
+    def _error(self, what: str) -> ValueError:
+        return ValueError(f"epoch {self.epoch} does not add up: {what}. See ledger.*.jsonl in the folder of the run")
+
+
+def epoch_ledger(index: Index, planned: EpochPlan, epoch: int, entries: Iterable[Entry]) -> EpochLedger:
+    """Account for a finished epoch from what all ranks have noted. ValueError if it does not add up.
+
+    An epoch that is not noted from beginning to end is not compared with its plan, which is logged.
     """
-    drops = Drops(read=planned.num_items)
-    for reason, rows in planned.dropped.items():
-        drops.read += len(rows)
-        for row in rows:
-            drops.add(reason, index.key(int(row)))
-    for key, reason in sorted(_loader_drops(drop_files, epoch)):
-        drops.add(reason, key, defect=True)
-    drops.used = drops.read - drops.num_dropped
-    return drops
-
-
-def _loader_drops(drop_files: Iterable[Path], epoch: int) -> set[tuple[str, str]]:
-    found = set()
-    for path in drop_files:
-        if path.is_file():
-            lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-            found |= {(line["key"], line["reason"].partition(":")[0]) for line in lines if line["epoch"] == epoch}
+    entries = list(entries)
+    found = EpochLedger(
+        epoch,
+        planned.num_steps,
+        sum((Fraction(e.end - e.first, e.num_ranks) for e in entries), Fraction(0)),
+        sum((e.planned for e in entries), Counter()),
+        sum((e.used for e in entries), Counter()),
+        _by_reason(d for e in entries for d in e.dropped),
+        {reason: _by_corpus(index, rows) for reason, rows in planned.dropped.items() if len(rows)},
+        {reason: [index.key(int(row)) for row in rows[:MAX_LISTED]] for reason, rows in planned.dropped.items()},
+    )
+    found.check()
+    if found.steps_noted < found.num_steps:
+        noted = f"epoch={epoch} steps={float(found.steps_noted):g} of={found.num_steps}"
+        logger.warning("ledger incomplete %s: was the epoch begun by an older version, or with other settings?", noted)
+    # To name where it differs, all of the epoch is planned again; for a large one only if something does differ.
+    elif planned.num_items <= MAX_PLANNED_AGAIN or planned.num_items != found.planned.total():
+        found.check_planned(_planned_pairs(index, planned))
     return found
+
+
+def _by_reason(drops: Iterable[Drop]) -> dict[str, list[Drop]]:
+    """Each drop once, sorted, so that neither the number of ranks nor who was first matters."""
+    reasons: dict[str, list[Drop]] = {}
+    for d in sorted({(d.step, d.key, d.task, d.copy): d for d in drops}.values(), key=lambda d: d[1:4]):
+        reasons.setdefault(d.reason.partition(":")[0], []).append(d)
+    return dict(sorted(reasons.items()))
+
+
+def _by_corpus(index: Index, rows: np.ndarray) -> Counter[str]:
+    counts = np.bincount(index.rows["corpus"][rows], minlength=len(index.header.corpora))
+    return Counter({name: int(n) for name, n in zip(index.header.corpora, counts, strict=True) if n})
+
+
+def _planned_pairs(index: Index, planned: EpochPlan) -> Counter[Pair]:
+    """Count the items of all packs by corpus and task."""
+    shape = (len(index.header.corpora), len(planned.task_names))
+    counts = np.zeros(shape, dtype=np.int64)
+    for packs in planned.packs():
+        np.add.at(counts, (index.rows["corpus"][packs.rows], packs.tasks), 1)
+    pairs = zip(*np.nonzero(counts), strict=True)
+    return Counter({(index.header.corpora[c], planned.task_names[t]): int(counts[c, t]) for c, t in pairs})
+
+
+def _joined(reasons: Counter[str]) -> str:
+    return "".join(f" {reason}={count}" for reason, count in sorted(reasons.items()))

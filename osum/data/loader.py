@@ -6,9 +6,9 @@ batch. Position in the stream is the number of the optimizer step and nothing el
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +18,10 @@ from torch.utils.data import Dataset
 
 from osum import log
 from osum.data.collate import Units, collate, placeholder
-from osum.data.drops import Drops
 from osum.data.examples import Dropped, Item, Prompts, TargetTask, make_example
 from osum.data.index import Index
-from osum.data.ledger import epoch_ledger, summary
+from osum.data.ledger import EpochLedger, epoch_ledger, summary
+from osum.data.ledger_file import LedgerFile
 from osum.data.lengths import Lengths
 from osum.data.plan import EpochPlan, EvalPlan, Planner
 from osum.data.plan_config import PlanConfig
@@ -50,10 +50,12 @@ class LoadedPack:
 
     batch: Batch
     dropped: list[Dropped]
+    items: list[Item] = field(default_factory=list)
+    """What was planned, as the process knows it that asked; workers leave it empty."""
 
     def pin_memory(self) -> LoadedPack:
         """Return it with the batch in page-locked memory (called by torch's DataLoader)."""
-        return LoadedPack(self.batch.pin_memory(), self.dropped)
+        return replace(self, batch=self.batch.pin_memory())
 
 
 class EpochStart(NamedTuple):
@@ -138,7 +140,8 @@ def load_packs(
     OSError if nothing comes for long, or workers die whatever they load.
     """
     for pack, loaded in load_in_order(dataset, packs, num_workers, pin_memory):
-        yield loaded or _without_fatal(dataset, pack, pin_memory)
+        loaded = loaded or _without_fatal(dataset, pack, pin_memory)
+        yield replace(loaded, items=pack.items)
 
 
 def _without_fatal(dataset: PackDataset, pack: Pack, pin_memory: bool) -> LoadedPack:
@@ -168,12 +171,13 @@ class TrainLoader:
         world_size: int = 1,
         num_workers: int = 0,
         pin_memory: bool = False,
-        drops_path: Path | None = None,
+        ledger_dir: Path | None = None,
     ) -> None:
-        """Dropped utterances are appended to `drops_path` (JSON lines; one file per rank) as their step is taken."""
+        """What becomes of the utterances of each rank is noted in `ledger_dir`."""
         self._dataset, self._planner = dataset, Planner(dataset.index, lengths, cfg, seed)
         self._rank, self._world_size = rank, world_size
-        self._num_workers, self._pin_memory, self._drops_path = num_workers, pin_memory, drops_path
+        self._num_workers, self._pin_memory = num_workers, pin_memory
+        self._ledger = LedgerFile(ledger_dir, rank, world_size, self._planner.identity)
         # Workers prefetch across the end of an epoch while the main process is still in it: two plans are in use.
         self.plan = lru_cache(maxsize=2)(self._plan)
 
@@ -185,11 +189,12 @@ class TrainLoader:
     def steps(self, start: int = 0, known: EpochStart = FIRST_EPOCH) -> Iterator[Step]:
         """Yield steps from number `start` on, without end; `known` is where any epoch up to there begins."""
         known = self._of_this_plan(known)
+        self._ledger.go_on(*self.locate(start, known))
         loaded = load_packs(self._dataset, self._packs(start, known), self._num_workers, self._pin_memory)
         for number, epoch, step in self._positions(start, known):
             packs = [next(loaded) for _ in self._pack_numbers(epoch, step)]
             dropped = [d for p in packs for d in p.dropped]
-            self._report(epoch, step, dropped)
+            self._note(epoch, step, packs)
             batches, num_steps = [p.batch for p in packs], self.plan(epoch).num_steps
             yield Step(number, epoch, step, num_steps, batches, dropped, self._planner.identity)
 
@@ -202,10 +207,13 @@ class TrainLoader:
             epoch += 1
         return epoch, number
 
-    def ledger(self, epoch: int) -> Drops:
-        """Account for a finished epoch: what the plan left out, and what all ranks dropped."""
-        files = sorted(self._drops_path.parent.glob("drops.*.jsonl")) if self._drops_path else []
-        return epoch_ledger(self._dataset.index, self.plan(epoch), epoch, files)
+    def write_ledger(self) -> None:
+        """Write down what became of the utterances so far: before a checkpoint, and at the end of an epoch."""
+        self._ledger.write()
+
+    def ledger(self, epoch: int) -> EpochLedger:
+        """Account for a finished epoch, of which all ranks have written. ValueError if it does not add up."""
+        return epoch_ledger(self._dataset.index, self.plan(epoch), epoch, self._ledger.entries(epoch))
 
     def _of_this_plan(self, known: EpochStart) -> EpochStart:
         if known.plan in ("", self._planner.identity):
@@ -235,14 +243,19 @@ class TrainLoader:
     def _pack_numbers(self, epoch: int, step: int) -> list[int | None]:
         return virtual_ranks(self.plan(epoch).num_packs(step), self._rank, self._world_size)
 
-    def _report(self, epoch: int, step: int, dropped: list[Dropped]) -> None:
+    def _note(self, epoch: int, step: int, packs: list[LoadedPack]) -> None:
+        index, dropped = self._dataset.index, [d for p in packs for d in p.dropped]
         for d in dropped:
             where = f"epoch={epoch} step={step}"
             logger.warning("data skip %s utterance=%s task=%s reason=%s", where, d.key, d.task, d.reason)
-        if dropped and self._drops_path:
-            with open(self._drops_path, "a", encoding="utf-8") as f:
-                for d in dropped:
-                    f.write(json.dumps({"epoch": epoch, "step": step, **asdict(d)}, ensure_ascii=False) + "\n")
+        planned = Counter((index.corpus(item.row), item.task) for p in packs for item in p.items)
+        used = Counter(pair for p in packs for pair in trained_pairs(p.batch))
+        self._ledger.add(epoch, step, planned, used, dropped)
+
+
+def trained_pairs(batch: Batch) -> Iterator[tuple[str, str]]:
+    """Yield corpus and task of each utterance of a batch; a placeholder has none."""
+    return ((c, t) for k, c, t in zip(batch.keys, batch.corpora, batch.tasks, strict=True) if k)
 
 
 def virtual_ranks(num_virtual: int, rank: int, world_size: int) -> list[int | None]:

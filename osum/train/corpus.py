@@ -60,7 +60,7 @@ class Corpus:
         num_procs = len(os.sched_getaffinity(0))  # the other ranks of this machine wait meanwhile
         return lengths.build(dataset.index, self._tasks, self.prompts, self._template, self._cache_dir, num_procs)
 
-    def loader(self, world: dist.World, drops_dir: Path) -> TrainLoader:
+    def loader(self, world: dist.World, ledger_dir: Path) -> TrainLoader:
         """Return this rank's stream of training steps."""
         return TrainLoader(
             self.train,
@@ -71,7 +71,7 @@ class Corpus:
             world_size=world.size,
             num_workers=self._cfg.num_workers,
             pin_memory=world.device.type == "cuda",
-            drops_path=drops_dir / f"drops.{world.rank}.jsonl",
+            ledger_dir=ledger_dir,
         )
 
     def valid_packs(self, world: dist.World) -> Callable[[], Iterator[LoadedPack]]:

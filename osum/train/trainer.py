@@ -193,13 +193,16 @@ class Trainer:
 
     def _close_epoch(self, epoch: int) -> None:
         """Write `epochs/NNNNN.json`: what became of every utterance."""
-        self.world.barrier()  # by now each rank has written down what it dropped
+        self.loader.write_ledger()
+        self.world.barrier()
         if self.world.is_main:
-            drops = self.loader.ledger(epoch)
-            drops.save(self.out_dir / "epochs" / f"{epoch:05d}.json")
-            logger.info("epoch=%d read=%d used=%d defects=%d", epoch, drops.read, drops.used, drops.num_defects)
+            ledger = self.loader.ledger(epoch)
+            ledger.save(self.out_dir / "epochs" / f"{epoch:05d}.json")
+            for line in ledger.lines():
+                logger.info("%s", line)
 
     def _save(self, step: int, metrics: dict[str, float] | None = None, passing: bool = False) -> None:
+        self.loader.write_ledger()
         exact = {name: value for name, value in (metrics or {}).items() if name not in MEASURED}
         self.saver.save(step, exact, passing, self.epoch_start)
         self.saved_step = step

@@ -110,11 +110,22 @@ def while_an_old_one_is_removed() -> None:
     checkpoint._remove = half
 
 
+def in_a_line_of_the_ledger() -> None:
+    """With half of a line written, the third time: before a checkpoint, or at the end of an epoch."""
+    from osum.data.ledger_file import LedgerFile
+
+    def half(ledger: LedgerFile) -> None:
+        with open(ledger._folder / "ledger.0.jsonl", "a") as f:
+            f.write('{"plan": "0", "epo')
+
+    before(LedgerFile, "write", 3, half)
+
+
 def before_the_ledger_of_an_epoch() -> None:
     """The first epoch is over, and not accounted for."""
-    from osum.data.drops import Drops
+    from osum.data.ledger import EpochLedger
 
-    before(Drops, "save", 1)
+    before(EpochLedger, "save", 1)
 
 
 def before_the_final_model() -> None:
@@ -141,6 +152,7 @@ POINTS = (
     before_a_checkpoint_gets_its_name,
     before_the_old_ones_are_removed,
     while_an_old_one_is_removed,
+    in_a_line_of_the_ledger,
     before_the_ledger_of_an_epoch,
     before_the_final_model,
     before_the_done_mark,

@@ -147,12 +147,35 @@ def test_corrupt_audio_is_left_out_counted_and_listed(parts, tmp_path):
     with open(index.folder / index.header.shards[int(index.rows[row]["shard"])], "r+b") as f:
         f.seek(int(index.rows[row]["audio_offset"]))
         f.write(b"\0" * 4000)
-    loader = TrainLoader(dataset, table, CFG, seed=1, num_workers=2, drops_path=tmp_path / "drops.jsonl")
+    loader = TrainLoader(dataset, table, CFG, seed=1, num_workers=2, ledger_dir=tmp_path)
     epoch = list(itertools.takewhile(lambda s: s.epoch == 0, loader.steps()))
     used = [k for s in epoch for b in s.batches for k in b.keys if k]
     assert len(used) == 59 and index.key(row) not in used
-    (line,) = (tmp_path / "drops.jsonl").read_text().splitlines()
-    assert json.loads(line)["key"] == index.key(row) and "corrupt" in json.loads(line)["reason"]
+    (line,) = (tmp_path / "ledger.0.jsonl").read_text().splitlines()  # the step of epoch 1 is not yet written
+    (drop,) = json.loads(line)["dropped"]
+    assert drop["key"] == index.key(row) and "corrupt" in drop["reason"]
+    ledger = loader.ledger(0)
+    assert (ledger.read, ledger.num_used, list(ledger.dropped)) == (60, 59, ["corrupt"])
+
+
+def test_both_copies_of_a_damaged_utterance_are_counted(parts, tmp_path):
+    dataset, table = parts
+    index = dataset.index
+    with open(index.folder / index.header.shards[int(index.rows[7]["shard"])], "r+b") as f:
+        f.seek(int(index.rows[7]["audio_offset"]))
+        f.write(b"\0" * 4000)
+    twice, found = replace(CFG, corpus_weights={"toy": 2.0}), []
+    for size in (1, 3):
+        (tmp_path / str(size)).mkdir()
+        loaders = [TrainLoader(dataset, table, twice, 1, r, size, ledger_dir=tmp_path / str(size)) for r in range(size)]
+        for loader in loaders:
+            copies = [c for s in itertools.takewhile(lambda s: s.epoch == 0, loader.steps()) for b in s.batches
+                      for c in b.copies]  # fmt: skip
+            assert set(copies) == {0, 1}
+            loader.write_ledger()
+        found.append(loaders[0].ledger(0))
+    assert (found[0].read, found[0].num_used, found[0].num_defects) == (120, 118, 2)
+    assert found[0].to_json() == found[1].to_json()
 
 
 def test_a_pack_without_utterances_becomes_silence(parts):
@@ -187,10 +210,11 @@ class Deadly(PackDataset):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_workers_that_die_are_replaced_and_the_utterance_is_dropped(parts, monkeypatch, num_workers):
+def test_workers_that_die_are_replaced_and_the_utterance_is_dropped(parts, tmp_path, monkeypatch, num_workers):
     monkeypatch.setattr(workers, "POLL_S", 0.2)
     dataset, table = parts
-    loaders = TrainLoader(*parts, CFG, 1), TrainLoader(Deadly(dataset, {7}), table, CFG, 1, num_workers=num_workers)
+    options = {"num_workers": num_workers, "ledger_dir": tmp_path}
+    loaders = TrainLoader(*parts, CFG, 1), TrainLoader(Deadly(dataset, {7}), table, CFG, 1, **options)
     whole, found = (list(itertools.takewhile(lambda s: s.epoch == 0, loader.steps())) for loader in loaders)
     dropped = [d for s in found for d in s.dropped]
     assert [(d.key, d.reason) for d in dropped] == [(dataset.index.key(7), "worker_died")]
@@ -198,6 +222,7 @@ def test_workers_that_die_are_replaced_and_the_utterance_is_dropped(parts, monke
         for a, b in zip(one.batches, other.batches, strict=True):
             assert b.keys == [k for k in a.keys if k != dropped[0].key]
             assert len(a.keys) != len(b.keys) or equal(a, b)
+    assert loaders[1].ledger(0).num_used == 59
 
 
 @pytest.mark.filterwarnings("ignore")

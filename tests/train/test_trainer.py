@@ -167,7 +167,9 @@ def test_an_epoch_accounts_for_every_utterance(make_trainer, shards_dir, tmp_pat
     found = json.loads(ledger.read_text())
     assert (ledger.name, found["read"], found["used"]) == ("00000.json", 24, 23)
     (reason,) = found["dropped"].values()
-    assert reason["defect"] and len(reason["ids"]) == 1
+    assert reason["defect"] and len(reason["ids"]) == 1 and found["complete"]
+    of_tasks = found["corpora"]["toy"]["tasks"].values()
+    assert sum(t["planned"] for t in of_tasks) == 24 and sum(t["used"] for t in of_tasks) == 23
 
 
 def test_a_loss_of_nan_names_the_utterance_and_leaves_the_weights(make_trainer):
