@@ -266,12 +266,12 @@ def test_a_stalled_read_is_skipped_and_counted(parts, monkeypatch, tmp_path):
         return read(self, row)
 
     monkeypatch.setattr(Index, "samples", samples)
-    loader = TrainLoader(dataset, table, CFG, seed=1, drops_path=tmp_path / "drops.0.jsonl")
+    loader = TrainLoader(dataset, table, CFG, seed=1, ledger_dir=tmp_path)
     epoch = list(itertools.takewhile(lambda s: s.epoch == 0, loader.steps()))
     used = [k for s in epoch for b in s.batches for k in b.keys if k]
     assert len(used) == 58 and not stalled & set(used)
     ledger = loader.ledger(0)
-    assert (ledger.read, ledger.used, set(ledger.reasons["stalled"].ids)) == (60, 58, stalled)
+    assert (ledger.read, ledger.num_used, {d.key for d in ledger.dropped["stalled"]}) == (60, 58, stalled)
 
 
 def test_evaluation_visits_every_pair_once(parts):
