@@ -45,24 +45,32 @@ class Meter:
         self._sums = torch.zeros(len(self._tasks), len(COLUMNS), dtype=torch.float64)
         self._ctc = torch.zeros(2, dtype=torch.float64)
         self._audio_s = torch.zeros(1, dtype=torch.float64)
+        self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
         self._since_s, self._waited_s, self._flop = time.monotonic(), 0.0, 0.0
 
     def add(self, batch: Batch, loss: Loss) -> None:
-        """Add one micro-batch."""
+        """Add one micro-batch. Its losses stay on their device until they are read: nothing waits for them here."""
         rows = torch.tensor([self._tasks[t] for t in batch.tasks])
         columns = torch.stack([loss.nll.detach(), loss.num_tokens, loss.num_correct], dim=1)
-        self._sums.index_add_(0, rows, columns.double().cpu())
-        num_units = 0 if batch.ctc_lens is None else int(batch.ctc_lens.sum())
-        self._ctc += torch.tensor([loss.ctc.item(), num_units], dtype=torch.float64)
+        self._pending.append((rows, columns, loss.ctc.detach()))
+        self._ctc[1] += 0 if batch.ctc_lens is None else int(batch.ctc_lens.sum())
         self._audio_s += int(batch.audio_lens.sum()) / SAMPLE_RATE_HZ
         self._flop += self._flop_of(batch)
 
+    def _sum_up(self) -> None:
+        for rows, columns, ctc in self._pending:
+            self._sums.index_add_(0, rows, columns.cpu().double())
+            self._ctc[0] += ctc.cpu().double()
+        self._pending = []
+
     def sums(self) -> list[list[float]]:
         """Return what was added on this rank since the last reset, for `add_sums`."""
+        self._sum_up()
         return [t.flatten().tolist() for t in (self._sums, self._ctc, self._audio_s)]
 
     def add_sums(self, sums: list[list[float]]) -> None:
-        """Add what another meter of the same tasks had summed."""
+        """Add what another meter of the same tasks had summed, before anything else."""
+        assert not self._pending
         for mine, theirs in zip((self._sums, self._ctc, self._audio_s), sums, strict=True):
             mine += torch.tensor(theirs, dtype=torch.float64).reshape(mine.shape)
 
@@ -80,6 +88,7 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """Return means over all ranks: loss and loss.<task> (nats a token), accuracy, ctc (nats a unit)."""
+        self._sum_up()
         sums, ctc, audio_s = (dist.all_reduce_sum(t.clone()) for t in (self._sums, self._ctc, self._audio_s))
         nll, tokens, correct = sums.sum(0).tolist()
         values = {"loss": nll / max(tokens, 1), "token_accuracy": correct / max(tokens, 1), "tokens": tokens}

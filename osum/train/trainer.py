@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -86,6 +87,7 @@ class Trainer:
         total, initial = cfg.max_steps, self.start_step
         window.restore(self.out_dir / "window", self.start_step, meter, self.world)
         bar = log.progress(desc="train", unit="step", total=total, initial=initial, rank=self.world.rank)
+        self.model.train()
         for step in meter.waiting(self.loader.steps(initial, self.epoch_start) if initial < total else ()):
             self.epoch_start = step.epoch_start
             grad_norm = self.step(step, meter)
@@ -108,6 +110,7 @@ class Trainer:
                 on_dev = self.validate()
                 self._report("dev", done, step.epoch, on_dev)
                 self.examples.write(self.model, done)
+                self.model.train()
                 meter.reset()
             if done % cfg.save_every == 0 or done == cfg.max_steps or (on_dev and cfg.keep_best):
                 self._save(done, on_dev)
@@ -123,8 +126,9 @@ class Trainer:
         if self.phases.enter(step.step):
             self.replica.renew()
             self.flop.renew()
-        self.model.train()
+            self.model.train()
         total_weight, num_units = self._global_counts(step.batches)
+        losses = []
         for micro, batch in enumerate(step.batches):
             with memory.naming(batch):
                 loss = self._forward(batch, step, micro)
@@ -133,14 +137,18 @@ class Trainer:
                 scaled = total * self.world.size
                 scaled.backward()
             meter.add(batch, loss)
-            if not torch.isfinite(scaled):
-                bad = [k for k, v in zip(batch.keys, loss.nll.isfinite().tolist(), strict=True) if not v] or batch.keys
-                raise ValueError(f"step {step.step}: the loss is {scaled.item()}; look at utterances {bad[:8]}")
+            losses.append((scaled.detach(), loss.nll))
         grad_norm = parallel.clip(self.model, self.cfg.optim.max_grad_norm)
-        if not torch.isfinite(grad_norm):
-            raise ValueError(f"step {step.step}: the gradient is {grad_norm.item()}; lower optim.lr")
+        # Read together, so that the processor waits for the accelerator once, and not after every micro-batch.
+        *totals, norm = torch.stack([*(total for total, _ in losses), grad_norm]).tolist()
+        for total, batch, (_, nll) in zip(totals, step.batches, losses, strict=True):
+            if not math.isfinite(total):
+                bad = [k for k, v in zip(batch.keys, nll.isfinite().tolist(), strict=True) if not v] or batch.keys
+                raise ValueError(f"step {step.step}: the loss is {total}; look at utterances {bad[:8]}")
+        if not math.isfinite(norm):
+            raise ValueError(f"step {step.step}: the gradient is {norm}; unless a loss was, lower optim.lr")
         self.optimizer.step(self._lr_share(step.step))
-        return float(grad_norm)
+        return norm
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
