@@ -27,18 +27,20 @@ def check(cfg: TrainConfig) -> None:
         )
 
 
-def shard(model: nn.Module, world: World, parallel: Parallel) -> None:
-    """Leave each process its part of every parameter, if asked to; layers are gathered one at a time when they run.
+def place(model: nn.Module, world: World, parallel: Parallel) -> nn.Module:
+    """Bring the model to the device of this process: all of it, or its part of every parameter if asked to.
 
-    A model has `blocks()`: the layers of its parts by name. To be called before the optimizer is made.
+    A model has `blocks()`: the layers of its parts by name; they are gathered one at a time when they run. To be called
+    before the optimizer is made.
     """
-    if parallel != "fsdp" or world.size == 1:
-        return
-    mesh = init_device_mesh(world.device.type, (world.size,))
-    for layers in model.blocks().values():
-        for layer in layers:
-            fully_shard(layer, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+    if parallel == "fsdp" and world.size > 1:
+        mesh = init_device_mesh(world.device.type, (world.size,))
+        # Each layer goes to the device by itself and leaves a shard there: no device ever holds the whole model.
+        for layers in model.blocks().values():
+            for layer in layers:
+                fully_shard(layer, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+    return model.to(world.device)
 
 
 def unshard(model: nn.Module) -> None:
@@ -63,7 +65,11 @@ class Replica:
         # The hooks of the one before go with it, and it is part of a cycle.
         self._ddp = None
         gc.collect()
-        self._ddp = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
+        # What is frozen, and all buffers, are the same everywhere from the start. Sending them would take time, and
+        # would write to each process's copy of files that all of them share.
+        frozen = [name for name, p in self.model.named_parameters() if not p.requires_grad]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self.model, frozen)
+        self._ddp = DistributedDataParallel(self.model, gradient_as_bucket_view=True, broadcast_buffers=False)
 
     def run(self, *args: Any, exchanging: bool) -> Any:
         """Run the model forward; the backward pass exchanges gradients only if asked to (the last micro-batch)."""

@@ -54,8 +54,7 @@ class Trainer:
         self.loader, self.valid_packs = loader, valid_packs
         parallel.check(cfg)
         compute.prepare(model, cfg.precision, cfg.compute, world.device)
-        self.model = model.to(world.device)
-        parallel.shard(self.model, world, cfg.compute.parallel)
+        self.model = parallel.place(model, world, cfg.compute.parallel)
         self.optimizer = Optimizer(self.model, cfg.optim)
         self.start_step = checkpoint.resume(out_dir / "checkpoints", self.optimizer)
         self.epoch_start = checkpoint.epoch_start(out_dir / "checkpoints", self.start_step)

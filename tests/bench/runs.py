@@ -55,6 +55,8 @@ class Run:
     num_ranks: int = 1
     train: Mapping[str, Any] = field(default_factory=dict)
     """Differences to `TRAIN`."""
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """Differences to `MODEL`."""
 
     @property
     def out_dir(self) -> Path:
@@ -65,19 +67,14 @@ class Run:
         """Start, or start again. `die` is called in each process before the stage: it arranges for its end."""
         self.folder.mkdir(exist_ok=True, parents=True)
         config = self.folder / "train_sulm.yaml"
-        fields = {"encoder": ENCODER, "model": MODEL, "train": {**TRAIN, **self.train}}
+        fields = {"encoder": ENCODER, "model": {**MODEL, **self.model}, "train": {**TRAIN, **self.train}}
         fields["data"] = {"tasks": ["asr", "sgc"], "plan": PLAN}
         config.write_text(yaml.safe_dump(fields))
         options = {"--config": config, "--out_dir": self.out_dir}
         options |= {"--shards_dir": self.shards_dir, "--tokenizer_dir": self.tokenizer_dir}
         argv = [str(word) for pair in options.items() for word in pair]
-        port = _free_port()
-        places = [
-            {"RANK": str(n), "LOCAL_RANK": str(n), "WORLD_SIZE": str(self.num_ranks), "MASTER_PORT": str(port)}
-            for n in range(self.num_ranks)
-        ]
-        made = context()
-        ranks = [made.Process(target=_rank, args=(argv, place, self.folder / "log", die)) for place in places]
+        made, log = context(), self.folder / "log"
+        ranks = [made.Process(target=_rank, args=(argv, place, log, die)) for place in places(self.num_ranks)]
         for rank in ranks:
             rank.start()
         return ranks
@@ -91,6 +88,12 @@ class Run:
         unlike = {"config.yaml", "versions.json"}  # they name the folder and the commit
         found = {name: name in unlike or read.get(p.suffix, Path.exists)(p) for name, p in files.items()}
         return found | {p.name: _checkpoint(p) for p in checkpoints}
+
+
+def places(num_ranks: int) -> list[dict[str, str]]:
+    """Return what the environment of each process of a job on this machine says, as torchrun would."""
+    shared = {"WORLD_SIZE": str(num_ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    return [{"RANK": str(n), "LOCAL_RANK": str(n), **shared} for n in range(num_ranks)]
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
@@ -118,7 +121,7 @@ def _rank(argv: list[str], place: dict[str, str], log: Path, die: Callable[[], N
     from osum import log as osum_log
     from osum.bin import train_sulm
 
-    os.environ |= {**place, "MASTER_ADDR": "127.0.0.1", "TQDM_DISABLE": "1"}
+    os.environ |= {**place, "TQDM_DISABLE": "1"}
     torch.set_num_threads(1)
     with open(f"{log}.{place['RANK']}", "a") as f:
         os.dup2(f.fileno(), 1)

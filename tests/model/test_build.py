@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -93,6 +94,20 @@ def test_for_bfloat16_a_frozen_llm_stays_as_stored_until_it_is_halved(sulm_recor
     for name, p in ours.items():
         # peft draws LoRA's first values in the precision of the layer that it adapts.
         torch.testing.assert_close(p, theirs[name], rtol=0.01 if ".lora_A." in name else 0, atol=0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+def test_a_frozen_llm_takes_no_memory_besides_its_files(sulm_record, qwen2_dir):
+    AutoModelForCausalLM.from_pretrained(qwen2_dir, dtype=torch.bfloat16).save_pretrained(qwen2_dir)
+    cfg = replace(sulm_record.model, llm=LlmSizes(path=str(qwen2_dir)), lora=LoraConfig(rank=2))
+    model = replace(sulm_record, model=cfg).build("bfloat16")
+    halve(p for p in model.parameters() if not p.requires_grad)
+    maps = [line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines()]
+    mapped = [tuple(int(end, 16) for end in m[0].split("-")) for m in maps if m[-1] == f"{qwen2_dir}/model.safetensors"]
+    frozen = {n: p for n, p in model.llm.named_parameters() if p.ndim > 1 and not p.requires_grad}
+    assert len(frozen) == 2 + 2 * 7
+    copied = [n for n, p in frozen.items() if not any(start <= p.data_ptr() < end for start, end in mapped)]
+    assert copied == [], "each process would hold its own copy"
 
 
 def test_for_bfloat16_an_llm_that_is_trained_is_float32(sulm_record, qwen2_dir):

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from osum.model.folder import load_sulm
+from osum.text import added_tokens
+from osum.text import tokenizer as tokenizers
+from osum.text.units import CtcUnits
 from osum.train import checkpoint
 from osum.train.configs import ComputeConfig, OptimConfig, PhaseConfig, TrainConfig
 from osum.train.parallel import check
@@ -104,6 +108,48 @@ def test_muon_moves_all_ranks_alike(start):
     weights = [dict(load_sulm(folder)[0].named_parameters()) for folder in (one, other)]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@pytest.fixture(scope="module")
+def chat_tokenizer_dir(tmp_path_factory):
+    """A tokenizer of 270 tokens to which two were added."""
+    folder, added, texts = tmp_path_factory.mktemp("chat"), ["<female>", "<male>"], ["hello there", "你好"]
+    tokenizer = tokenizers.train(texts, 270)
+    added_tokens.add(tokenizer, added)
+    tokenizers.save(tokenizer, folder)
+    added_tokens.save(added, folder)
+    CtcUnits.build(["hello there, good morning, how are you", "你好早上"]).save(folder / "units.txt")
+    return folder
+
+
+@pytest.mark.parametrize(("tied", "num_rows"), [(True, 280), (False, 270)])
+def test_a_frozen_llm_in_bfloat16_trains_alike_whole_or_in_shards(
+    tmp_path, shards_dir, chat_tokenizer_dir, tied, num_rows
+):
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = Qwen2Config(
+        vocab_size=num_rows, num_key_value_heads=1, tie_word_embeddings=tied, initializer_range=0.2, **sizes
+    )
+    torch.manual_seed(0)
+    Qwen2ForCausalLM(config).bfloat16().save_pretrained(tmp_path / "llm")
+    model = {"llm": {"path": str(tmp_path / "llm")}, "lora": {"rank": 2}}
+    found = []
+    for num_ranks, parallel in ((1, "ddp"), (2, "ddp"), (2, "fsdp")):
+        train = {**TRAIN, "max_steps": 1, "valid_every": 1, "precision": "bfloat16", "compute": {"parallel": parallel}}
+        run = Run(tmp_path / f"{parallel}{num_ranks}", shards_dir, chat_tokenizer_dir, num_ranks, train, model)
+        assert finish(run.start()) == [0] * num_ranks, log_of(run)
+        found.append(run.out_dir)
+    wanted = first_gradients(found[0])
+    heads = {"llm.model.embed_tokens.rows/exp_avg"} | (set() if tied else {"llm.lm_head.rows/exp_avg"})
+    assert {name for name in wanted if name.endswith(".rows/exp_avg")} == heads
+    assert sum(".lora_A." in name for name in wanted) == 2 * 6
+    for folder in found[1:]:
+        assert metrics(folder)[0][1] == pytest.approx(metrics(found[0])[0][1], rel=REL)
+        gradients = first_gradients(folder)
+        assert gradients.keys() == wanted.keys()
+        for name, value in wanted.items():
+            atol = REL * max(float(value.abs().max()), 1e-6)
+            torch.testing.assert_close(gradients[name], value, rtol=0, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def test_the_final_model_is_whole(start):
