@@ -51,12 +51,16 @@ def watching(timeout_s: float, stacks: Path, rank: int) -> Iterator[Watchdog]:
 
 
 def _watch(watchdog: Watchdog, timeout_s: float, path: Path, rank: int, ended: threading.Event) -> None:
-    while not ended.wait(min(timeout_s / 10, 10.0)):
+    while not ended.wait(_interval_s(timeout_s)):
         if watchdog.silent_s > timeout_s:
-            _end(watchdog, path, rank)
+            _end(watchdog, timeout_s, path, rank)
 
 
-def _end(watchdog: Watchdog, path: Path, rank: int) -> None:
+def _interval_s(timeout_s: float) -> float:
+    return min(timeout_s / 10, 10.0)
+
+
+def _end(watchdog: Watchdog, timeout_s: float, path: Path, rank: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "w", encoding="utf-8") as f:
@@ -67,6 +71,8 @@ def _end(watchdog: Watchdog, path: Path, rank: int) -> None:
             "rank=%d stalled: nothing for %.0f s after %s; stacks=%s. The same command goes on from the last checkpoint"
         )
         logger.error(what, rank, watchdog.silent_s, watchdog.last, path)
+        # A launcher ends all when one has ended, and the others come to this point a little later.
+        time.sleep(2 * _interval_s(timeout_s))
     finally:
         # Not an exception: the thread that stands still would never see it.
         os._exit(STALLED_EXIT_STATUS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -126,6 +128,14 @@ def before_the_ledger_of_an_epoch() -> None:
     from osum.data.ledger import EpochLedger
 
     before(EpochLedger, "save", 1)
+
+
+def the_last_rank_stands_still() -> None:
+    """From the second step on, for ten minutes; not a death, but what the others see of one on a network."""
+    from osum.train.trainer import Trainer
+
+    if int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1:
+        before(Trainer, "step", 2, lambda *_: time.sleep(600))
 
 
 def before_the_final_model() -> None:

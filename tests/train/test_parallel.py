@@ -1,6 +1,7 @@
 """The same mathematics on any number of processes, each with the whole model or a shard of it."""
 
 import json
+import re
 import signal
 import sys
 from functools import partial
@@ -17,9 +18,10 @@ from osum.text.units import CtcUnits
 from osum.train import checkpoint
 from osum.train.configs import ComputeConfig, OptimConfig, PhaseConfig, TrainConfig
 from osum.train.parallel import check
+from osum.train.watchdog import STALLED_EXIT_STATUS
 
 sys.path.append(str(Path(__file__).parent.parent / "bench"))  # beside the benchmark that kills runs
-from fail_points import before_a_checkpoint_gets_its_name
+from fail_points import before_a_checkpoint_gets_its_name, the_last_rank_stands_still
 from runs import Run, finish
 
 REL = 1e-4
@@ -150,6 +152,18 @@ def test_a_frozen_llm_in_bfloat16_trains_alike_whole_or_in_shards(
         for name, value in wanted.items():
             atol = REL * max(float(value.abs().max()), 1e-6)
             torch.testing.assert_close(gradients[name], value, rtol=0, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_when_one_rank_stands_still_all_leave_their_stacks(tmp_path, shards_dir, tokenizer_dir):
+    run = Run(tmp_path / "run", shards_dir, tokenizer_dir, 2, {**TRAIN, "stall_timeout_s": 10.0})
+    ranks = run.start(die=the_last_rank_stands_still)
+    for rank in ranks:
+        rank.join(120)
+    assert [rank.exitcode for rank in ranks] == [STALLED_EXIT_STATUS] * 2, log_of(run)
+    waiting, still = ((run.out_dir / "stalls" / f"rank-0000{n}.txt").read_text() for n in (0, 1))
+    assert re.match(r"rank 1 stood still for \d+ s after the checkpoint of step 1\n", still) and "in <lambda>" in still
+    assert re.match(r"rank 0 stood still for \d+ s after the checkpoint of step 1\n", waiting)
+    assert "in all_reduce_sum" in waiting and "in _global_counts" in waiting
 
 
 def test_the_final_model_is_whole(start):
