@@ -2,19 +2,23 @@
 
     python tests/bench/resume.py --kills 50 --ranks 1 2
 
-Prints a table of the kills as Markdown, then one line of JSON. Fails unless each run ends with the same metrics and the
-same weights, to the bit, as one that ran through.
+Prints a table of the kills as Markdown, then one line of JSON. A run that comes to its end is compared, and the kills
+go on in a new one. Fails unless all end with the same metrics, weights, optimizer state and ledgers, to the bit, as one
+that ran through.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import pkgutil
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,11 +31,17 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from bench import report  # noqa: E402
 from runs import Run, differing, finish  # noqa: E402
 
-TRAIN = {"max_steps": 80, "log_every": 2, "valid_every": 5, "save_every": 3, "keep_best": {"loss": 2}}
-MOMENTS = ("step", "validate", "_save", "_close_epoch")
-"""Methods of the trainer, of which a kill notes the one that it met."""
-AIMS = ("any", "step", "validate", "save", "save", "start")
-"""Where a kill may aim at: a moment in one of them, or within the first steps of a life, or before."""
+TRAIN = {"max_steps": 40, "log_every": 2, "valid_every": 5, "save_every": 3, "keep_best": {"loss": 2}}
+MOMENTS = {
+    "osum.train.trainer.Trainer": {"step": "step", "validate": "validate", "_save": "save", "_close_epoch": "epoch"},
+    "osum.train.saver.Saver": {"_finish": "replace"},
+}
+"""Methods by class, and what a kill that meets one calls it. In "replace", a checkpoint gets its name and another
+loses it; files are written beside all of them, for which the table has a column."""
+LENGTHS_S = {"save": 0.03, "replace": 0.01, "validate": 0.03, "start": 1.0}
+"""Within how long after the beginning of what it aims at a kill comes. In a step: within the length of one."""
+AIMS = ("any", "step", *LENGTHS_S)
+"""Where a kill may aim at: "any" is a moment in the first steps of a life, "start" one before them."""
 WINDOW_STEPS = 6
 LIMIT_S = 1800.0
 """Longest run that is not killed."""
@@ -70,69 +80,84 @@ def make_inputs(folder: Path) -> tuple[Path, Path]:
 
 
 def killed_and_whole(folder: Path, inputs: tuple[Path, Path], num_ranks: int, num_kills: int, seed: int) -> dict:
-    """Return in which methods the kills came, and what differs in the end."""
+    """Return in which methods the kills came, how many checkpoints were half-written, and what differs in the end."""
     whole = Run(folder / f"whole-{num_ranks}", *inputs, num_ranks, TRAIN)
     assert finish(whole.start(), LIMIT_S) == [0] * num_ranks, f"see {whole.folder}/log.0"
     lines = [json.loads(line) for line in (whole.out_dir / "metrics.jsonl").read_text().splitlines()]
     step_s = (lines[-1]["wall_s"] - lines[0]["wall_s"]) / (lines[-1]["step"] - lines[0]["step"])
-    run = Run(folder / f"killed-{num_ranks}", *inputs, num_ranks, TRAIN)
-    run.folder.mkdir()
-    rng, moments = np.random.default_rng((seed, num_ranks)), Counter()
-    print("| ranks | kill | killed | in | checkpoint | half-written |\n|---|---|---|---|---|---|", flush=True)
-    for number in range(num_kills):
-        victim, moment = kill_once(run, rng, step_s)
-        moments[moment] += 1
-        print(f"| {num_ranks} | {number + 1} | {victim} | {moment} | {' | '.join(left_behind(run))} |", flush=True)
-    assert finish(run.start(), LIMIT_S) == [0] * num_ranks, f"see {run.folder}/log.0"
-    differs = differing(run.result(), whole.result())
-    print(
-        f"\n{num_ranks} ranks, {num_kills} kills: "
-        + (f"differs in {differs}" if differs else "equal to the bit")
-        + "\n"
-    )
-    return {"in": dict(moments), "differing": differs}
+    rng, moments, num_kills_done, num_half, differs = np.random.default_rng((seed, num_ranks)), Counter(), 0, 0, []
+    runs = [Run(folder / f"killed-{num_ranks}-0", *inputs, num_ranks, TRAIN)]
+    print("| ranks | run | kill | killed | in | checkpoint | half-written |\n|---|---|---|---|---|---|---|", flush=True)
+    while num_kills_done < num_kills:
+        victim, moment = kill_once(runs[-1], rng, step_s)
+        if victim is None:
+            differs += differing(runs[-1].result(), whole.result())
+            runs.append(Run(folder / f"killed-{num_ranks}-{len(runs)}", *inputs, num_ranks, TRAIN))
+            continue
+        num_kills_done, (last, half) = num_kills_done + 1, left_behind(runs[-1])
+        moments[moment], num_half = moments[moment] + 1, num_half + bool(half)
+        row = (num_ranks, len(runs), num_kills_done, victim, moment, last, half or "nothing")
+        print("|", " | ".join(map(str, row)), "|", flush=True)
+    assert finish(runs[-1].start(), LIMIT_S) == [0] * num_ranks, f"see {runs[-1].folder}/log.0"
+    differs += differing(runs[-1].result(), whole.result())
+    outcome = f"differ in {differs}" if differs else "equal to the bit"
+    print(f"\n{num_ranks} ranks, {num_kills} kills, {len(runs)} runs: {outcome}\n")
+    return {"in": dict(moments), "half_written": num_half, "runs": len(runs), "differing": differs}
 
 
-def kill_once(run: Run, rng: np.random.Generator, step_s: float) -> tuple[str, str]:
-    """Start, kill one rank or all at a random moment, end the others; return who was killed and in which method."""
+def kill_once(run: Run, rng: np.random.Generator, step_s: float) -> tuple[str | None, str]:
+    """Start, kill one rank or all at a random moment, end the others; return who was killed and in which method.
+
+    None if the run had come to its end before.
+    """
+    run.folder.mkdir(exist_ok=True)
     note = run.folder / "moment"
     note.write_text("start")
     ranks = run.start(die=partial(note_moments, note))
     aim = AIMS[int(rng.integers(len(AIMS)))]
-    while note.read_text() != aim and not (aim == "any" and note.read_text() != "start"):
+    while note.read_text() not in ({aim} if aim != "any" else {"step", *LENGTHS_S} - {"start"}):
         if any(r.exitcode is not None for r in ranks):
             break
         time.sleep(0.001)
-    time.sleep(rng.uniform(0, {"any": WINDOW_STEPS * step_s, "step": step_s, "start": 1.0}.get(aim, 0.03)))
+    time.sleep(rng.uniform(0, LENGTHS_S.get(aim, step_s * (WINDOW_STEPS if aim == "any" else 1))))
+    assert not any(r.exitcode for r in ranks), f"failed by itself; see {run.folder}/log.*"
     victims = ranks if rng.random() < 0.5 else [ranks[int(rng.integers(len(ranks)))]]
     for rank in victims:
         rank.kill()
-    finish(ranks)
-    return "all" if len(victims) == len(ranks) else f"rank {ranks.index(victims[0])}", note.read_text()
+    codes = finish(ranks)
+    if set(codes) == {0}:
+        return None, "end"
+    assert any(victim.exitcode == -signal.SIGKILL for victim in victims), f"{codes}; see {run.folder}/log.0"
+    return "all" if len(victims) == len(ranks) else f"rank {ranks.index(victims[0])}", note.read_text() or "between"
 
 
-def left_behind(run: Run) -> Iterator[str]:
-    """Yield the last checkpoint, and what is half-written, as a kill left them."""
+def left_behind(run: Run) -> tuple[str, str]:
+    """Return the last checkpoint, and what is half-written, as a kill left them; "none" and "" for no such thing."""
     checkpoints = run.out_dir / "checkpoints"
-    yield max((p.name for p in checkpoints.glob("step-*")), default="none")
-    yield ", ".join(sorted(p.name for p in checkpoints.glob(".*"))) or "nothing"
+    last = max((p.name for p in checkpoints.glob("step-*")), default="none")
+    return last, ", ".join(sorted(p.name for p in checkpoints.glob(".*")))
 
 
 def note_moments(path: Path) -> None:
-    """Let the trainer of this process write down in which of its methods it is."""
-    from osum.train.trainer import Trainer
+    """Let the main process write down in which of its methods it is; it alone writes, so that no other interferes."""
+    if os.environ["RANK"] != "0":
+        return
+    inside = ["between"]
+    for owner, names in MOMENTS.items():
+        for name, moment in names.items():
+            cls = pkgutil.resolve_name(owner)
+            setattr(cls, name, _noting(getattr(cls, name), moment, inside, path))
 
-    for name in MOMENTS:
-        setattr(Trainer, name, _noting(getattr(Trainer, name), name.strip("_"), path))
 
-
-def _noting(method: Callable[..., Any], name: str, path: Path) -> Callable[..., Any]:
+def _noting(method: Callable[..., Any], moment: str, inside: list[str], path: Path) -> Callable[..., Any]:
     def noted(*args: Any, **kwargs: Any) -> Any:
-        path.write_text(name)
+        inside.append(moment)
+        path.write_text(moment)
         try:
             return method(*args, **kwargs)
         finally:
-            path.write_text("between")
+            inside.pop()
+            path.write_text(inside[-1])
 
     return noted
 

@@ -24,8 +24,12 @@ from safetensors.torch import load_file
 from osum.train import checkpoint
 from osum.train.meters import MEASURED
 
-IMPORTED = ["osum.bin.train_sulm", "osum.train.trainer", "osum.model.folder", "osum.train.corpus", "peft"]
-"""By the process that runs are forked from, once: imports take longer than a tiny run."""
+IMPORTED = [
+    "osum.bin.train_sulm", "osum.train.trainer", "osum.model.folder", "osum.train.corpus", "peft",
+    "torch._dynamo", "transformers.models.qwen2.modeling_qwen2", "transformers.models.auto.tokenization_auto",
+]  # fmt: skip
+"""By the process that runs are forked from, once: imports take longer than a tiny run. The last ones are those that
+torch's optimizers and transformers only import when they are used."""
 ENCODER = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "num_heads": 2, "ffn_dim": 32}
 MODEL = {
     "adaptor": {"num_layers": 1, "num_heads": 2, "ffn_dim": 32},
