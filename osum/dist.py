@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -64,8 +65,12 @@ def launch(module: str, argv: Sequence[str], num_procs: int) -> None:
 
 
 @contextmanager
-def world() -> Iterator[World]:
-    """Join the process group that torchrun describes; a single process without torchrun needs none."""
+def world(timeout: timedelta | None = None) -> Iterator[World]:
+    """Join the process group that torchrun describes; a single process without torchrun needs none.
+
+    `timeout` is for the others to come, and for each exchange with them; None is torch's own, 10 minutes on GPUs and 30
+    on CPUs. TimeoutError if they do not come.
+    """
     import torch
     import torch.distributed as td
 
@@ -73,7 +78,14 @@ def world() -> Iterator[World]:
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)
     if place.size > 1:
-        td.init_process_group("nccl" if place.device.type == "cuda" else "gloo")
+        try:
+            td.init_process_group("nccl" if place.device.type == "cuda" else "gloo", timeout=timeout)
+        except RuntimeError as err:
+            address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+            raise TimeoutError(
+                f"rank {place.rank}: not all of the {place.size} processes met at {address} ({err}); look at the logs "
+                "of the others, and whether all can reach that address"
+            ) from err
     try:
         yield place
     finally:
