@@ -64,14 +64,14 @@ def main() -> None:
         sys.exit(1)
 
 
-def make_inputs(folder: Path) -> tuple[Path, Path]:
+def make_inputs(folder: Path, num_train: int = 24) -> tuple[Path, Path]:
     """Write shards and a tokenizer, those of the tests; return their folders."""
     from conftest import TEXTS, write_shards
 
     from osum.text import tokenizer
     from osum.text.units import CtcUnits
 
-    for seed, (split, num_utterances) in enumerate({"train": 24, "dev": 4}.items()):
+    for seed, (split, num_utterances) in enumerate({"train": num_train, "dev": 4}.items()):
         write_shards(folder / "shards" / split, num_utterances, seed)
     (folder / "shards" / ".done.json").write_text('{"fingerprint": "toy"}')
     tokenizer.train(TEXTS, 300, ["<female>", "<male>"]).save_pretrained(folder / "tokenizer")
