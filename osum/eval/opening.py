@@ -9,7 +9,7 @@ import torch
 from osum.eval import speech_model, whisper_model
 from osum.eval.speech_model import SpeechModel
 from osum.eval.whisper_model import WhisperModel
-from osum.model.folder import holds_whisper
+from osum.model.folder import holds_whisper, place_of
 from osum.model.precision import Precision
 
 
@@ -24,7 +24,7 @@ def load(
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = speech_model.place_of(folder)
+    found = place_of(Path(folder))
     if found is None and whisper_model.is_plain(Path(folder)):
         found = Path(folder)
     if found is not None and (whisper_model.is_plain(found) or holds_whisper(found)):

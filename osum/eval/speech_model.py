@@ -17,7 +17,7 @@ from osum.eval.buckets import length_buckets
 from osum.eval.configs import DecodingConfig
 from osum.eval.samples import samples_of
 from osum.model.ending import Generated, StopRules
-from osum.model.folder import RECORD, SPEECH, TOKENIZER, holds_whisper, load_sulm
+from osum.model.folder import find_sulm, load_sulm, tokenizer_of
 from osum.model.generate import embed_each, generate
 from osum.model.onednn import use_onednn
 from osum.model.precision import Precision, autocast, halve
@@ -29,8 +29,6 @@ from osum.types import Example
 
 ENCODED_S = 60
 """Seconds of audio that go through the encoder together: more is no faster, and its activations are large."""
-SULM = "sulm"
-"""Where an experiment keeps the speech-understanding language model."""
 
 
 class SpeechModel:
@@ -127,16 +125,7 @@ def load(folder: Path | str, device: torch.device | str = "cpu", precision: Prec
 
     FileNotFoundError if there is no such model, ValueError naming the file that does not fit.
     """
-    found = place_of(folder)
-    if found is None or holds_whisper(found):
-        what = f"holds neither {RECORD} nor {SULM}/{RECORD}" if found is None else "holds a Whisper, without an LLM"
-        raise FileNotFoundError(f"{folder}: {what}; give a speech-understanding language model or an experiment")
+    found = find_sulm(Path(folder))
     model, record = load_sulm(found, precision)
-    on_top = (found / SPEECH).is_file()  # folders for Hugging Face have the tokenizer beside the LLM
-    tokenizer = text_tokenizer.load(found if on_top else found / TOKENIZER)
+    tokenizer = text_tokenizer.load(tokenizer_of(found))
     return SpeechModel(model, tokenizer, record.prompts, device, precision, record.template)
-
-
-def place_of(folder: Path | str) -> Path | None:
-    """Return the folder with the record of a model: this one, or that of stage 4 in an experiment."""
-    return next((f for f in (Path(folder), Path(folder) / SULM) if (f / RECORD).is_file()), None)

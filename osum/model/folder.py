@@ -24,6 +24,8 @@ SPEECH = "speech.safetensors"
 """What is neither encoder nor LLM, in a folder for Hugging Face, where these two have files of their own."""
 RECORD = "model.yaml"
 TOKENIZER = tokenizers.FOLDER
+SULM = "sulm"
+"""Where an experiment keeps the speech-understanding language model."""
 OWN_LLM = "llm"
 """Folder of the base LLM of a converted model."""
 BASE_LLM = r"^llm\."
@@ -120,6 +122,25 @@ def save_sulm(folder: Path, model: SpeechLLM, record: SulmRecord, tokenizer_dir:
     if tokenizer_dir is not None:
         shutil.copytree(tokenizer_dir, folder / TOKENIZER, dirs_exist_ok=True)
     save_parameters(parameters_of(model, record.without), folder / PARAMETERS)
+
+
+def place_of(folder: Path) -> Path | None:
+    """Return the folder with the record of a model: this one, or that of stage 4 in an experiment; None without one."""
+    return next((f for f in (folder, folder / SULM) if (f / RECORD).is_file()), None)
+
+
+def find_sulm(folder: Path) -> Path:
+    """Return the folder of the model: this one, or that in an experiment. FileNotFoundError if there is none."""
+    found = place_of(folder)
+    if found is None or holds_whisper(found):
+        what = f"holds neither {RECORD} nor {SULM}/{RECORD}" if found is None else "holds a Whisper, without an LLM"
+        raise FileNotFoundError(f"{folder}: {what}; give a speech-understanding language model or an experiment")
+    return found
+
+
+def tokenizer_of(folder: Path) -> Path:
+    """Return the tokenizer folder of such a model; one for Hugging Face has it beside the LLM."""
+    return folder if (folder / SPEECH).is_file() else folder / TOKENIZER
 
 
 def load_sulm(folder: Path, precision: Precision = "float32") -> tuple[SpeechLLM, SulmRecord]:
