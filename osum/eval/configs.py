@@ -23,9 +23,9 @@ class DecodingConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products; bfloat16 also halves the memory for weights."""
     batch_size: int = 64
-    """Utterances held together, and hypotheses written together; > 0."""
-    max_batch_audio_s: float = 600.0
-    """Seconds of audio held together, each utterance counted as long as the longest; > 0."""
+    """Hypotheses written together; > 0."""
+    max_batch_audio_s: float = 1800.0
+    """Seconds of audio held at once, each utterance counted as long as the longest; > 0."""
 
     def __post_init__(self) -> None:
         """Check ranges. ValueError naming the field."""

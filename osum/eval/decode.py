@@ -53,7 +53,7 @@ class Decoder:
         budget = self._cfg.max_batch_audio_s * SAMPLE_RATE_HZ
         found: list[Hypothesis | None] = [None] * len(requests)
         with log.progress(total=len(requests), desc="decode", unit="hyp") as bar:
-            for bucket in length_buckets(lens, self._cfg.batch_size, budget):
+            for bucket in length_buckets(lens, budget):
                 numbers = [number for i in bucket for number in asking[rows[i]]]
                 jobs, audio = prepare(index, [(n, requests[n]) for n in numbers], self._speech_model.prompts, drops)
                 encoded = dict(zip(audio, self._speech_model.embed(list(audio.values())), strict=True))

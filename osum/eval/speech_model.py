@@ -16,9 +16,10 @@ from osum.data.examples import Prompts, prompts_for
 from osum.eval.buckets import length_buckets
 from osum.eval.configs import DecodingConfig
 from osum.eval.samples import samples_of
+from osum.model.continuation import Continuation
 from osum.model.ending import Generated, StopRules
 from osum.model.folder import find_sulm, load_sulm, tokenizer_of
-from osum.model.generate import embed_each, generate
+from osum.model.generate import embed_each, generate_all, start
 from osum.model.onednn import use_onednn
 from osum.model.precision import Precision, autocast, halve
 from osum.model.speech_llm import SpeechLLM
@@ -50,7 +51,7 @@ class SpeechModel:
         self.model, self.tokenizer, self.prompts = model.eval(), tokenizer, prompts
         self.device = torch.device(device)
         self._precision = precision
-        self._template = SulmTemplate(tokenizer, cfg=template)
+        self._template, self._speech_first = SulmTemplate(tokenizer, cfg=template), template.speech_first
 
     def decode(
         self,
@@ -71,7 +72,7 @@ class SpeechModel:
         examples = [Example(str(n), task, language, prompt, "", samples) for n, samples in enumerate(heard)]
         texts = [""] * len(examples)
         budget = cfg.max_batch_audio_s * SAMPLE_RATE_HZ
-        for bucket in length_buckets([len(samples) for samples in heard], cfg.batch_size, budget):
+        for bucket in length_buckets([len(samples) for samples in heard], budget):
             speech = self.embed([heard[n] for n in bucket])
             limits = [cfg.limit(task)] * len(bucket)
             for n, written in zip(bucket, self.write([examples[n] for n in bucket], speech, limits, cfg), strict=True):
@@ -81,7 +82,7 @@ class SpeechModel:
     def embed(self, audio: Sequence[np.ndarray]) -> list[Tensor]:
         """Return the speech embeddings (S_i, H) at 12.5 Hz of utterances (num_samples,) float32 at 16 kHz."""
         found: dict[int, Tensor] = {}
-        for bucket in length_buckets([len(samples) for samples in audio], len(audio), ENCODED_S * SAMPLE_RATE_HZ):
+        for bucket in length_buckets([len(samples) for samples in audio], ENCODED_S * SAMPLE_RATE_HZ):
             packed = torch.from_numpy(np.concatenate([audio[i] for i in bucket])).to(self.device)
             lens = torch.tensor([len(audio[i]) for i in bucket], device=self.device)
             with autocast(self.device, self._precision):
@@ -93,19 +94,20 @@ class SpeechModel:
     ) -> list[Generated]:
         """Write at most so many tokens about each of the utterances whose speech embeddings are at hand.
 
-        A text depends on nothing but its own example. Batches hold one task after another, since its texts end at
-        about the same time.
+        A text depends on nothing but its own example. What begins alike is written side by side, so that it is read
+        once: texts of one task, or those about one utterance, which should follow each other, where speech comes first.
         """
         rules = StopRules(self.stop_ids(cfg), cfg.max_repeats)
-        order = sorted(range(len(examples)), key=lambda i: examples[i].task)
-        found: dict[int, Generated] = {}
-        for start in range(0, len(order), cfg.batch_size):
-            batch = order[start : start + cfg.batch_size]
+        order = sorted(range(len(examples)), key=lambda i: "" if self._speech_first else examples[i].task)
+
+        def begin(places: Sequence[int]) -> Continuation:
+            batch = [order[place] for place in places]
             prefixes = collate_prefixes([examples[i] for i in batch], self._template).to(self.device)
-            embedded = [speech[i] for i in batch]
-            with autocast(self.device, self._precision):
-                written = generate(self.model, prefixes, [limits[i] for i in batch], rules, cfg.num_beams, embedded)
-            found.update(zip(batch, written, strict=True))
+            return start(self.model, prefixes, [speech[i] for i in batch])
+
+        with autocast(self.device, self._precision):
+            written = generate_all(begin, [limits[i] for i in order], rules, cfg.batch_size, cfg.num_beams)
+        found = dict(zip(order, written, strict=True))
         return [found[i] for i in range(len(examples))]
 
     def text(self, written: Generated) -> str:

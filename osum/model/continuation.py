@@ -5,6 +5,7 @@ Letters: B rows, L packed positions of all prefixes, H the LLM's width, V vocabu
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from osum.model.kv_cache import KvCache
@@ -41,3 +42,9 @@ class Continuation:
         ).last_hidden_state[:, 0]
         self._next_positions = self._next_positions + 1
         self.logits = self._llm.lm_head(hidden)
+
+    def join(self, other: Continuation) -> None:
+        """Go on with the rows of another as well, behind the own ones; the other is used up."""
+        self._cache.join(other._cache)
+        self._next_positions = torch.cat([self._next_positions, other._next_positions])
+        self.logits = torch.cat([self.logits, other.logits])

@@ -5,7 +5,7 @@ Letters: B prefixes, S_i speech embeddings of one utterance, L positions of all 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -20,8 +20,11 @@ from osum.model.whisper import MultitaskWhisper
 from osum.model.whisper_continuation import WhisperContinuation
 from osum.types import Batch
 
-SHRINK_AT = 0.875
+LEAVE_AT = 0.875
 """Finished rows leave the batch once so small a share still runs: leaving costs a copy of the cache."""
+
+Start = Callable[[Sequence[int]], Continuation | WhisperContinuation]
+"""Reads the prefixes of these numbers."""
 
 
 @torch.inference_mode()
@@ -33,16 +36,47 @@ def generate(
     num_beams: int = 1,
     speech: Sequence[Tensor] | None = None,
 ) -> list[Generated]:
-    """Continue the B prefixes of `collate_prefixes`, each for at most `limits[i]` tokens; one beam is greedy.
+    """Continue the B prefixes of `collate_prefixes` together, each for at most `limits[i]` tokens; one beam is greedy.
 
     `speech` holds the embeddings (S_i, H) of each prefix from `embed_each`; without it the batch's audio is encoded.
-    Prefixes that begin alike, with the same prompt or the same tensor of speech, are read once as far as they do.
-    A Whisper writes greedily, from its batch's audio.
     """
-    assert len(limits) == len(prefixes.segment_lens) and min(limits) > 0, limits
+    assert len(limits) == len(prefixes.segment_lens), limits
+    return generate_all(lambda _: start(model, prefixes, speech), limits, rules, len(limits), num_beams)
+
+
+@torch.inference_mode()
+def generate_all(
+    start: Start, limits: Sequence[int], rules: StopRules, num_rows: int, num_beams: int
+) -> list[Generated]:
+    """Continue prefixes 0..n-1, which `start` reads, each for at most `limits[i]` tokens, `num_rows` of them at a time.
+
+    In greedy search those that wait take the place of those that end. Beams go on until all of a batch are over.
+    """
+    assert min(limits, default=1) > 0, limits
+    if not limits:
+        return []
+    if num_beams == 1:
+        return _greedy(start, limits, rules, num_rows)
+    batches = [range(i, min(i + num_rows, len(limits))) for i in range(0, len(limits), num_rows)]
+    return [
+        text
+        for batch in batches
+        for text in beam_search(start(batch), limits[batch.start : batch.stop], rules, num_beams)
+    ]
+
+
+@torch.inference_mode()
+def start(
+    model: SpeechLLM | MultitaskWhisper, prefixes: Batch, speech: Sequence[Tensor] | None = None
+) -> Continuation | WhisperContinuation:
+    """Read the B prefixes of `collate_prefixes`; `speech` as in `generate`.
+
+    Prefixes that begin alike, with the same prompt or the same tensor of speech, are read once as far as they do.
+    A Whisper writes greedily, from its batch's audio, all rows together.
+    """
     if isinstance(model, MultitaskWhisper):
-        assert num_beams == 1 and speech is None, "a Whisper writes greedily, from audio"
-        return _greedy(WhisperContinuation(model, prefixes), limits, rules)
+        assert speech is None, "a Whisper hears the batch's audio"
+        return WhisperContinuation(model, prefixes)
     if speech is None:
         embeddings, packing = model.embed_speech(prefixes.audio, prefixes.audio_lens)
     else:
@@ -51,8 +85,7 @@ def generate(
     embedded = model.splice(prefixes.input_ids, prefixes.speech_mask, embeddings, packing)
     segments, heard = Packing(prefixes.segment_lens), None if speech is None else [id(s) for s in speech]
     sharing = share_beginnings(prefixes.input_ids, prefixes.speech_mask, segments, heard)
-    state = Continuation(model, embedded, segments, sharing)
-    return _greedy(state, limits, rules) if num_beams == 1 else beam_search(state, limits, rules, num_beams)
+    return Continuation(model, embedded, segments, sharing)
 
 
 @torch.inference_mode()
@@ -62,21 +95,28 @@ def embed_each(model: SpeechLLM, audio: Tensor, audio_lens: Tensor) -> list[Tens
     return list(embeddings.split(packing.lens.tolist()))
 
 
-def _greedy(state: Continuation | WhisperContinuation, limits: Sequence[int], rules: StopRules) -> list[Generated]:
+def _greedy(start: Start, limits: Sequence[int], rules: StopRules, num_rows: int) -> list[Generated]:
     written: list[list[int]] = [[] for _ in limits]
     ended: list[Generated | None] = [None] * len(limits)
-    here = list(range(len(limits)))  # the prefix of each row of the state
+    here = list(range(min(num_rows, len(limits))))  # the prefix of each row of the state
+    num_begun, state = len(here), start(here)
     while True:
         token_ids = state.logits.argmax(-1)
         for i, token_id in zip(here, token_ids.tolist(), strict=True):
             if ended[i] is None:
                 ended[i] = rules.append(written[i], token_id, limits[i])
         running = [row for row, i in enumerate(here) if ended[i] is None]
-        if not running:
-            return [g for g in ended if g is not None]
-        if len(running) > SHRINK_AT * len(here):
+        if len(running) > LEAVE_AT * len(here):
             state.feed(token_ids)
             continue
-        rows = torch.tensor(running, device=token_ids.device)
-        here = [here[row] for row in running]
-        state.feed(token_ids[rows], rows)
+        begun = range(num_begun, min(num_begun + num_rows - len(running), len(limits)))
+        if not running and not begun:
+            return [g for g in ended if g is not None]
+        if running:
+            rows = torch.tensor(running, device=token_ids.device)
+            state.feed(token_ids[rows], rows)
+            if begun:
+                state.join(start(begun))
+        else:
+            state = start(begun)
+        here, num_begun = [*(here[row] for row in running), *begun], begun.stop

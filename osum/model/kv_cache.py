@@ -1,4 +1,4 @@
-"""Keys and values of a language model while it writes: buffers in place, rows that can leave.
+"""Keys and values of a language model while it writes: buffers in place, rows that can leave and join.
 
 Letters: B rows, L packed positions of all prefixes, T columns of the cache (padded on the left), G heads of keys and
 values, D width of a head.
@@ -62,6 +62,20 @@ class KvCache:
         unused = int(self._pads.min())
         self._pads, self._used = self._pads - unused, self._used - unused
         self._replace(lambda stored: stored[:, :, unused:].index_select(0, rows))
+
+    def join(self, other: KvCache) -> None:
+        """Take in the rows of another, behind the own ones."""
+        used = max(self._used, other._used)
+        self._pads = torch.cat([cache._pads + used - cache._used for cache in (self, other)])
+        for mine, theirs in zip(self._layers, other._layers, strict=True):
+            for i in range(2):
+                both = ((self, mine[i]), (other, theirs[i]))
+                mine[i] = torch.cat([cache._moved(stored, used) for cache, stored in both])
+        self._used = used
+
+    def _moved(self, stored: Tensor, used: int) -> Tensor:
+        """Return what is used of a buffer as the last of so many used columns."""
+        return torch.nn.functional.pad(stored[:, :, : self._used], (0, 0, used - self._used, GROWTH))
 
     def _replace(self, change: Callable[[Tensor], Tensor]) -> None:
         for layer in self._layers:

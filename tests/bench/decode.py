@@ -91,8 +91,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of both sides")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--utterances", type=int, default=128, help="texts of a round")
-    parser.add_argument("--sample", type=int, default=4, help="the baseline writes every n-th text, by length")
+    parser.add_argument("--utterances", type=int, default=512, help="texts of a round")
+    parser.add_argument("--sample", type=int, default=16, help="the baseline writes every n-th text, by length")
     parser.add_argument("--workload", choices=("mix", "all_tasks"), nargs="+", default=["all_tasks", "mix"])
     parser.add_argument("--speech_first", action="store_true", help="speech before the prompt, on both sides")
     parser.add_argument("--batch_size", type=int, default=64, help="texts that ours writes together")
@@ -142,7 +142,7 @@ class _Ours:
         audio = {a.example.key: a.example.audio for a in asked}
         keys, texts = list(audio), {}
         budget = self._cfg.max_batch_audio_s * SAMPLE_RATE_HZ
-        for bucket in length_buckets([len(audio[key]) for key in keys], self._cfg.batch_size, budget):
+        for bucket in length_buckets([len(audio[key]) for key in keys], budget):
             group = [keys[i] for i in bucket]
             speech = dict(zip(group, self._speech_model.embed([audio[key] for key in group]), strict=True))
             rank = {key: n for n, key in enumerate(group)}

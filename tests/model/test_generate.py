@@ -4,7 +4,7 @@ from transformers import GenerationConfig
 
 from osum.model.continuation import Continuation
 from osum.model.ending import StopRules
-from osum.model.generate import embed_each, generate
+from osum.model.generate import embed_each, generate, generate_all, start
 from osum.model.onednn import use_onednn
 from osum.model.packing import Packing
 from osum.model.precision import halve
@@ -56,6 +56,30 @@ def test_every_row_has_its_own_limit(sulm, prefixes):
     limits = [1, 70, 3, 8]  # beyond the columns that the cache starts with
     texts = found(generate(sulm, prefixes([0, 1, 2, 3]), limits, NEVER))
     assert texts == [step_by_step(sulm, prefixes([n]), (), limit) for n, limit in enumerate(limits)]
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 3])
+def test_those_that_wait_take_the_place_of_those_that_end(sulm, prefixes, num_rows):
+    numbers, limits, begun = [3, 1, 0, 2, 1, 3], [2, 90, 7, 1, 12, 70], []
+
+    def begin(places):
+        begun.append(list(places))
+        return start(sulm, prefixes([numbers[place] for place in places]))
+
+    texts = generate_all(begin, limits, NEVER, num_rows, num_beams=1)
+    assert texts == [generate(sulm, prefixes([n]), [limit], NEVER)[0] for n, limit in zip(numbers, limits, strict=True)]
+    assert (
+        begun
+        == {
+            1: [[0], [1], [2], [3], [4], [5]],
+            2: [[0, 1], [2], [3], [4], [5]],
+            3: [[0, 1, 2], [3], [4], [5]],
+        }[num_rows]
+    )
+
+
+def test_nothing_asked_nothing_written():
+    assert generate_all(lambda _: pytest.fail("nothing to read"), [], NEVER, num_rows=2, num_beams=1) == []
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
