@@ -20,6 +20,7 @@ from osum.model.continuation import Continuation
 from osum.model.ending import Generated, StopRules
 from osum.model.folder import find_sulm, load_sulm, tokenizer_of
 from osum.model.generate import embed_each, generate_all, start
+from osum.model.lora import take_lora_out
 from osum.model.onednn import use_onednn
 from osum.model.precision import Precision, autocast, halve
 from osum.model.speech_llm import SpeechLLM
@@ -125,9 +126,13 @@ class SpeechModel:
 def load(folder: Path | str, device: torch.device | str = "cpu", precision: Precision = "float32") -> SpeechModel:
     """Load an experiment, its `sulm` folder, or a converted model, also one for Hugging Face.
 
+    In float32 LoRA is merged into the weights; in bfloat16 rounding them would cost what it learnt, so it stays.
+
     FileNotFoundError if there is no such model, ValueError naming the file that does not fit.
     """
     found = find_sulm(Path(folder))
     model, record = load_sulm(found, precision)
+    if record.model.lora is not None and precision == "float32":
+        take_lora_out(model.llm, merge=True)
     tokenizer = text_tokenizer.load(tokenizer_of(found))
     return SpeechModel(model, tokenizer, record.prompts, device, precision, record.template)

@@ -24,8 +24,9 @@ from transformers import (
 from osum.model.adaptor import Adaptor
 from osum.model.added_tokens import make_room, train_rows
 from osum.model.attention import IMPLEMENTATION
-from osum.model.configs import LlmSizes, LoraConfig, SpeechLlmConfig, WhisperSizes
+from osum.model.configs import LlmSizes, SpeechLlmConfig, WhisperSizes
 from osum.model.encoder import Encoder
+from osum.model.lora import add_lora
 from osum.model.precision import Precision, widen
 from osum.model.speech_llm import SpeechLLM
 from osum.model.whisper import MultitaskWhisper
@@ -68,7 +69,7 @@ def build_speech_llm(
     llm = _build_llm(cfg.llm, vocab_size, eos_token_id, torch.float32 if precision == "float32" else "auto")
     make_room(llm, vocab_size, added_token_ids)
     if cfg.lora is not None:
-        llm = _add_lora(llm, cfg.lora)
+        llm = add_lora(llm, cfg.lora)
     adaptor = Adaptor(encoder.width, llm.config.hidden_size, cfg.adaptor)
     model = SpeechLLM(encoder, adaptor, llm, ctc_head(encoder, num_ctc_units))
     freeze(model, cfg.freeze)
@@ -141,12 +142,3 @@ def _build_llm(
         attn_implementation=IMPLEMENTATION,
     )
     return AutoModelForCausalLM.from_config(config, attn_implementation=IMPLEMENTATION)
-
-
-def _add_lora(llm: PreTrainedModel, cfg: LoraConfig) -> PreTrainedModel:
-    import peft  # on use: importing it takes as long as all the rest, and a small model has no LoRA
-
-    peft_config = peft.LoraConfig(
-        r=cfg.rank, lora_alpha=cfg.alpha, lora_dropout=cfg.dropout, target_modules=cfg.targets, use_rslora=False
-    )
-    return peft.inject_adapter_in_model(peft_config, llm)

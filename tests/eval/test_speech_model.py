@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import osum
 from osum.audio import io
 from osum.eval.configs import DecodingConfig
 from osum.eval.speech_model import SpeechModel
+from osum.model.configs import LoraConfig
 from osum.model.folder import save_sulm
 from osum.types import Example
 
@@ -34,6 +36,24 @@ def test_load_gives_model_tokenizer_and_features(experiment, sulm, bpe, sulm_rec
             torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
     mel, lens = loaded.model.log_mel(torch.from_numpy(noise(0, 16_000)), torch.tensor([16_000]))
     assert mel.shape == (1, 80, 100) and lens.tolist() == [100]
+
+
+@torch.no_grad()
+def test_lora_is_merged_in_float32_and_the_texts_stay(sulm_record, bpe, tokenizer_dir, tmp_path):
+    torch.manual_seed(5)
+    record = replace(sulm_record, model=replace(sulm_record.model, lora=LoraConfig(rank=2, alpha=8)))
+    model = record.build().eval()
+    audio = [noise(1, 9_000), noise(2, 17_000)]
+    without = SpeechModel(model, bpe, record.prompts).decode(*audio, cfg=CFG)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.normal_(std=0.2)
+    save_sulm(tmp_path, model, record, tokenizer_dir)
+    texts = SpeechModel(model, bpe, record.prompts).decode(*audio, cfg=CFG)
+    merged, kept = (osum.load(tmp_path, "cpu", precision) for precision in ("float32", "bfloat16"))
+    assert not any("lora" in name for name, _ in merged.model.named_parameters())
+    assert any("lora" in name for name, _ in kept.model.named_parameters())
+    assert merged.decode(*audio, cfg=CFG) == texts != without
 
 
 def test_files_and_arrays_are_decoded_in_any_company(experiment, tmp_path):

@@ -14,6 +14,7 @@ from osum.model.added_tokens import put_rows_in
 from osum.model.configs import LlmSizes, LoraConfig, WhisperSizes
 from osum.model.convert.card import Licences, model_card, trained_on
 from osum.model.folder import RECORD, SPEECH, TOKENIZER, SulmRecord, load_sulm
+from osum.model.lora import take_lora_out
 from osum.model.store import save_parameters
 from osum.outputs import atomic_write
 
@@ -64,16 +65,6 @@ def _exported(record: SulmRecord) -> SulmRecord:
     """Return how to build the model from what is written: transformers reads an adapter together with its base."""
     model = replace(record.model, llm=LlmSizes(path="./"), lora=None, freeze=[])
     return replace(record, encoder=WhisperSizes(path=f"./{ENCODER}"), model=model, added_token_ids=[])
-
-
-def take_lora_out(llm: PreTrainedModel, merge: bool) -> None:
-    """Put the base layers back in place, with the LoRA updates added to their weights if `merge`."""
-    from peft.tuners.lora import LoraLayer  # on use: importing peft takes as long as all the rest
-
-    for name, module in [(n, m) for n, m in llm.named_modules() if isinstance(m, LoraLayer)]:
-        if merge:
-            module.merge(safe_merge=True)
-        llm.set_submodule(name, module.get_base_layer())
 
 
 def save_encoder(encoder: WhisperEncoder, folder: Path) -> None:
