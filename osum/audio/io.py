@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
 import soundfile
@@ -19,6 +19,7 @@ AudioFormat = Literal["flac", "wav"]
 Mono = Literal["mix", "first"] | int
 Source = str | Path | bytes | BinaryIO
 """A path, the bytes of a file, or an open file that can seek."""
+Count = TypeVar("Count", int, np.ndarray)
 
 EXACT_HEADERS = frozenset({"WAV", "WAVEX", "RF64", "W64", "FLAC"})
 """Formats whose headers tell the number of samples; others estimate it."""
@@ -162,7 +163,7 @@ def resample(audio: np.ndarray, rate_hz: int, to_hz: int = SAMPLE_RATE_HZ) -> np
     return resample_poly(to_float(audio), to_hz // common, rate_hz // common).astype(np.float32)
 
 
-def resampled_length(num_samples: int, rate_hz: int, to_hz: int = SAMPLE_RATE_HZ) -> int:
+def resampled_length(num_samples: Count, rate_hz: int, to_hz: int = SAMPLE_RATE_HZ) -> Count:
     """Return the length of what `resample` returns."""
     return -(-num_samples * to_hz // rate_hz)
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from osum.data.balance import Sizes, deal, deal_all, totals
+from osum.data.balance import deal, deal_all, totals
 from osum.data.draws import Draws, num_visits, usable
 from osum.data.hashing import mix, salt
 from osum.data.layout import Part
-from osum.data.lengths import Lengths, num_samples
+from osum.data.lengths import Lengths
 from osum.data.packing import first_fit
 from osum.data.packs import Packs
 from osum.data.plan_config import PlanConfig
-from osum.data.survey import Survey, costs, pack_budget
+from osum.data.survey import Survey, pack_budget
+from osum.data.uses import Uses, draw_uses
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,7 @@ class CellItems:
 
     rows: np.ndarray
     copies: np.ndarray
-    tasks: np.ndarray
-    prompts: np.ndarray
-    sizes: Sizes
+    uses: Uses
     noise: np.ndarray
     """(n,) draws in [0, 1) for whatever the packing leaves open."""
 
@@ -46,13 +45,9 @@ def draw_items(
     here = np.concatenate([_in_part(p, hashes[e - n : e], seed, epoch) for p, n, e in zip(parts, sizes, ends)])
     keep = np.flatnonzero(here & (sets > 0) & (copies < visits))
     draws = Draws(hashes[keep], copies[keep], seed, epoch)
-    tasks = survey.mix.draw(sets[keep], draws.uniform("task"))
-    prompt_counts = lengths.num_prompts[tasks, found.rows["language"][keep]]
-    prompts = (draws.uniform("prompt") * prompt_counts).astype(np.int64)
-    tokens, samples = found.positions(keep, tasks, prompts), num_samples(found.rows)[keep]
+    uses = draw_uses(found, keep, sets, draws, survey.mix, cfg)
     rows = np.concatenate([np.arange(a, b) for a, b in ranges])[keep]
-    taken = Sizes(tokens, samples, costs(tokens, samples, cfg).astype(np.int64))
-    return CellItems(rows, copies[keep], tasks, prompts, taken, draws.uniform("order"))
+    return CellItems(rows, copies[keep], uses, draws.uniform("order"))
 
 
 def _in_part(part: Part, key_hashes: np.ndarray, seed: int, epoch: int) -> np.ndarray:
@@ -81,20 +76,20 @@ def pack_cell(
 
     Packs of a step cost alike, in a lane as in all lanes of a window, whose steps `key` shuffles in the same way.
     """
-    budget = pack_budget(cfg)
+    budget, sizes = pack_budget(cfg), items.uses.sizes
     if num_steps is None:
-        owner, num_packs = deal_all(items.sizes, budget, num_ranks, items.noise)
+        owner, num_packs = deal_all(sizes, budget, num_ranks, items.noise)
         num_steps = num_packs // num_ranks
     else:
         num_packs = num_steps * num_ranks
-        owner = deal(items.sizes, budget, num_packs, items.noise)
-    ranked = np.argsort(totals(items.sizes.costs, owner, num_packs), kind="stable").reshape(num_steps, num_ranks)
+        owner = deal(sizes, budget, num_packs, items.noise)
+    ranked = np.argsort(totals(sizes.costs, owner, num_packs), kind="stable").reshape(num_steps, num_ranks)
     steps = np.argsort(mix(np.arange(num_steps, dtype=np.uint64), salt("steps", key)), kind="stable")
     slots = mix(ranked.astype(np.uint64), salt("slots", key)).argsort(axis=1, kind="stable")
     place = np.empty(num_packs, dtype=np.int64)
     place[ranked] = steps[:, None] * num_ranks + slots
     left = np.flatnonzero(owner < 0)
-    extra = first_fit(items.sizes.tokens[left], items.sizes.samples[left], budget.tokens, budget.samples)
+    extra = first_fit(sizes.tokens[left], sizes.samples[left], budget.tokens, budget.samples)
     position = place[owner]
     for number, members in enumerate(extra):
         position[left[members]] = num_packs + number
@@ -107,8 +102,9 @@ def _in_order(items: CellItems, task_names: tuple[str, ...], position: np.ndarra
     return Packs(
         task_names,
         items.rows[order].astype(np.uint32),
-        items.tasks[order].astype(np.uint8),
-        items.prompts[order].astype(np.uint16),
+        items.uses.tasks[order].astype(np.uint8),
+        items.uses.prompts[order].astype(np.uint16),
         items.copies[order].astype(np.uint16),
+        items.uses.speeds[order],
         np.cumsum(np.bincount(position, minlength=num_packs)),
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from osum.audio.speed import change_speed, sped_length
 from osum.data.index import Index, MissingError
 from osum.data.storage import StalledError
 from osum.types import Example, Utterance
@@ -20,6 +21,11 @@ Augment = Callable[[np.ndarray], np.ndarray]
 
 class TargetTask(Protocol):
     """What the loader needs of a task."""
+
+    any_speed: bool
+    """Whether the target holds for audio that is played faster or slower."""
+    timed: bool
+    """Whether the target tells word times."""
 
     def target(self, utterance: Utterance) -> str | None:
         """Return what the model has to write, None where the utterance can't serve."""
@@ -34,6 +40,8 @@ class Item(NamedTuple):
     """Which of the prompts of this task and language."""
     copy: int = 0
     """Which repetition of the row within the epoch."""
+    speed: float = 1.0
+    """Factor on the speed of the audio."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +77,18 @@ def make_example(
     prompts: Prompts,
     augment: Augment | None = None,
 ) -> Example | Dropped:
-    """Read and decode one item. A Dropped with its reason for what `why_unread` has a word for, or a missing target.
+    """Read and decode one item, and play it at its speed.
 
+    A Dropped with its reason for what `why_unread` has a word for, or a missing target.
     OSError if a tar is missing or may not be read: that is no matter of one utterance.
     """
     try:
         utterance = index.utterance(item.row)
-        audio = index.audio(item.row) if augment else index.samples(item.row)
+        audio = index.audio(item.row) if augment or item.speed != 1.0 else index.samples(item.row)
     except (ValueError, StalledError) as err:
         return Dropped.item(index, item, why_unread(err))
+    if item.speed != 1.0:
+        utterance, audio = at_speed(utterance, item.speed), change_speed(audio, item.speed)
     made = compose(utterance, augment(audio) if augment else audio, item.task, tasks, prompts, item.prompt)
     # Not the corpus of the utterance: its JSON may be damaged, and the plan counts by the index.
     return replace(made, corpus=index.corpus(item.row), copy=item.copy)
@@ -87,6 +98,12 @@ def why_unread(err: ValueError | StalledError) -> str:
     """Return the reason for dropping a row that could not be read: `corrupt`, `missing` or `stalled`, and details."""
     kind = "missing" if isinstance(err, MissingError) else "stalled" if isinstance(err, StalledError) else "corrupt"
     return f"{kind}: {err}"
+
+
+def at_speed(utterance: Utterance, speed: float) -> Utterance:
+    """Return what is known of an utterance once its audio is played at a speed: another length, other word times."""
+    words = tuple((word, start_s / speed, end_s / speed) for word, start_s, end_s in utterance.words)
+    return replace(utterance, num_samples=sped_length(utterance.num_samples, speed), words=words)
 
 
 def compose(

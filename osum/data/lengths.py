@@ -8,19 +8,21 @@ import mmap
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from osum import log
-from osum.data.examples import Prompts, TargetTask, prompts_for
+from osum.audio.speed import sped_length
+from osum.data.examples import Prompts, TargetTask, at_speed, prompts_for
 from osum.data.index import Index
 from osum.data.processes import map_fresh
 from osum.lock import taking_turns
 from osum.outputs import move_durably, needing_space
 from osum.text.template import Template
+from osum.types import Utterance
 
 NUM_PROBES = 128
 """Rows whose targets and tokens identify tasks and tokenizer in the name of the cached table."""
@@ -51,6 +53,14 @@ class Lengths:
     """(n,) samples -> (n,) speech embeddings among the positions."""
     cache: Path | None = None
     """The file of `target_lens`, whose name says what it holds; None if it is not kept."""
+    speeds: tuple[float, ...] = ()
+    """Speeds that can be asked for."""
+    any_speed: frozenset[str] = frozenset()
+    """Tasks that may be drawn at another speed."""
+    sped_columns: Mapping[tuple[str, float], int] = field(default_factory=dict)
+    """(task with word times, speed) -> column of `sped_lens`: times need more or fewer tokens there."""
+    sped_lens: np.ndarray | None = None
+    """(R, number of `sped_columns`) int32, as `target_lens`; None if there are none."""
 
     def positions(self, rows: np.ndarray, tasks: np.ndarray, prompts: np.ndarray) -> np.ndarray:
         """(n,) row, task and prompt numbers -> (n,) int64 decoder positions."""
@@ -65,7 +75,18 @@ class Lengths:
     def part(self, parts: Sequence[tuple[int, int]]) -> Lengths:
         """Return those of some ranges (first row, row after the last), one after the other, read into memory."""
         rows, target_lens = (_read(of, parts) for of in (self.rows, self.target_lens))
-        return replace(self, rows=rows, target_lens=target_lens)
+        sped_lens = None if self.sped_lens is None else _read(self.sped_lens, parts)
+        return replace(self, rows=rows, target_lens=target_lens, sped_lens=sped_lens)
+
+    def at_speed(self, speed: float) -> Lengths:
+        """Return what all of it takes at another speed, `sped_lens` not included: of parts, since it is copied."""
+        assert speed in self.speeds, (speed, self.speeds)
+        rows, target_lens = self.rows.copy(), self.target_lens.copy()
+        rows["num_samples"] = sped_length(num_samples(rows), speed)
+        for k, task in enumerate(self.tasks):
+            if (task, speed) in self.sped_columns:
+                target_lens[:, k] = self.sped_lens[:, self.sped_columns[task, speed]]
+        return replace(self, rows=rows, target_lens=target_lens, sped_lens=None)
 
     def chunks(self) -> Iterator[tuple[int, Lengths]]:
         """Yield all rows as parts of CHUNK_ROWS, each with the number of its first row."""
@@ -97,10 +118,12 @@ def build(
     template: Template,
     cache_dir: Path | None = None,
     num_procs: int = 1,
+    speeds: Sequence[float] = (),
 ) -> Lengths:
     """Return the table, from `cache_dir` when it is there; a folder that can't be written only costs the time again.
 
-    Of several ranks that ask for it one makes it, with so many processes, and the others wait.
+    Of several ranks that ask for it one makes it, with so many processes, and the others wait. `speeds` are those that
+    the plan may draw.
     """
     languages = index.header.languages
     per_pair = [[prompts_for(prompts, task, lang) for lang in languages] for task in tasks]
@@ -109,16 +132,41 @@ def build(
     for t, task in enumerate(tasks):
         for g, sentences in enumerate(per_pair[t]):
             prefix_lens[t, g, : len(sentences)] = [template.prefix_len(task, s) for s in sentences]
-    path = cache_dir / f"lengths.{_identity(index, tasks, template)}.npy" if cache_dir else None
+
+    def made(of: Mapping[str, TargetTask]) -> tuple[Path | None, np.ndarray]:
+        path = cache_dir / f"lengths.{_identity(index, of, template)}.npy" if cache_dir else None
+        return path, _target_lens(partial(_lengths_of, index, of, template), len(index), path, num_procs)
+
+    path, target_lens = made(tasks)
+    timed = [(name, task) for name, task in tasks.items() if task.timed]
+    sped = {(name, speed): _AtSpeed(task, speed) for name, task in timed for speed in speeds if speed != 1.0}
+    named = {f"{name}@{speed}": task for (name, speed), task in sped.items()}
     return Lengths(
         tasks=tuple(tasks),
-        target_lens=_target_lens(partial(_lengths_of, index, tasks, template), len(index), path, num_procs),
+        target_lens=target_lens,
         prefix_lens=prefix_lens,
         num_prompts=num_prompts,
         rows=index.rows,
         num_speech=template.num_speech,
         cache=path,
+        speeds=tuple(speeds),
+        any_speed=frozenset(name for name, task in tasks.items() if task.any_speed),
+        sped_columns={pair: column for column, pair in enumerate(sped)},
+        sped_lens=made(named)[1] if sped else None,
     )
+
+
+@dataclass(frozen=True)
+class _AtSpeed:
+    """A task whose target is that of the utterance at another speed."""
+
+    task: TargetTask
+    speed: float
+    any_speed: bool = True
+    timed: bool = True
+
+    def target(self, utterance: Utterance) -> str | None:
+        return self.task.target(at_speed(utterance, self.speed))
 
 
 def _target_lens(make: Callable[[range], np.ndarray], num_rows: int, path: Path | None, num_procs: int) -> np.ndarray:

@@ -23,6 +23,8 @@ class Packs:
     """(n,) which of the prompts of this task and language."""
     copies: np.ndarray
     """(n,) which repetition of the row within the epoch."""
+    speeds: np.ndarray
+    """(n,) speed, percent."""
     ends: np.ndarray
     """(number of packs,) int64."""
 
@@ -33,14 +35,21 @@ class Packs:
         """Return the items of one pack."""
         start = int(self.ends[pack - 1]) if pack else 0
         return [
-            Item(int(self.rows[i]), self.task_names[self.tasks[i]], int(self.prompts[i]), int(self.copies[i]))
+            Item(
+                int(self.rows[i]),
+                self.task_names[self.tasks[i]],
+                int(self.prompts[i]),
+                int(self.copies[i]),
+                int(self.speeds[i]) / 100,
+            )
             for i in range(start, int(self.ends[pack]))
         ]
 
 
 def joined(of: Sequence[Packs]) -> Packs:
     """Return the packs of all, in order."""
-    columns = (np.concatenate([getattr(p, name) for p in of]) for name in ("rows", "tasks", "prompts", "copies"))
+    names = ("rows", "tasks", "prompts", "copies", "speeds")
+    columns = (np.concatenate([getattr(p, name) for p in of]) for name in names)
     starts = np.cumsum([0, *(len(p.rows) for p in of[:-1])])
     ends = np.concatenate([p.ends + start for p, start in zip(of, starts, strict=True)])
     return Packs(of[0].task_names, *columns, ends)

@@ -1,8 +1,8 @@
 """The order of training: a pure function of (index, lengths, config, seed, epoch), the same on every rank and worker.
 
-An epoch visits each row once (or as often as the weight of its corpus says), in one task and with one prompt drawn by
-hashes of (seed, epoch, key). A global batch is G packs, one per virtual rank; rank r of W serves the virtual ranks
-r, r + W, ... Packs of a batch are alike in decoder positions, audio and declared cost.
+An epoch visits each row once (or as often as the weight of its corpus says), in one task, with one prompt and at one
+speed, drawn by hashes of (seed, epoch, key). A global batch is G packs, one per virtual rank; rank r of W serves the
+virtual ranks r, r + W, ... Packs of a batch are alike in decoder positions, audio and declared cost.
 
 Nothing is planned before it is needed. An epoch is cut into cells, each for some virtual ranks and some tens of steps,
 by what its shards are expected to take; rows are read, drawn and packed cell by cell, and no cell depends on another,
@@ -203,9 +203,8 @@ def plan_eval(index: Index, lengths: Lengths, cfg: PlanConfig, rows: Sequence[in
     packs = complete(first_fit(positions[order], samples[order], budget.tokens, budget.samples), cfg.virtual_ranks)
     order = order[np.concatenate([np.asarray(p, dtype=np.int64) for p in packs])]
     ends = np.cumsum([len(p) for p in packs], dtype=np.int64)
-    return EvalPlan(
-        cfg.virtual_ranks, Packs(lengths.tasks, found[order], tasks[order], zeros, zeros, ends), possible.dropped
-    )
+    packed = Packs(lengths.tasks, found[order], tasks[order], zeros, zeros, np.full_like(zeros, 100), ends)
+    return EvalPlan(cfg.virtual_ranks, packed, possible.dropped)
 
 
 def _num_items(part: Lengths, cfg: PlanConfig, weights: np.ndarray, seed: int, epoch: int) -> int:

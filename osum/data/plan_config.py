@@ -28,6 +28,12 @@ class PlanConfig:
     """Visits per utterance and epoch by corpus, any positive number; a corpus that is not named has 1."""
     shuffle_block_shards: int = 64
     """Shards shuffled together, which bounds how many a virtual rank has open; > 0."""
+    speeds: list[float] = field(default_factory=list)
+    """Factors on the speed of the audio, such as 0.9, 1.0 and 1.1, of which each visit draws one; empty for none.
+
+    Each from 0.5 to 2.0 and a multiple of 0.01. Audio is left as it is in tasks that ask for what speed changes
+    (emotion, style, gender, age), and where it would no longer fit.
+    """
     cost_per_s: float = 20.0
     """Cost of a second of audio in encoder and adaptor, in decoder positions: packs of a step cost the same; >= 0."""
     cost_per_s2: float = 0.166
@@ -47,3 +53,6 @@ class PlanConfig:
         for key, weight in self.corpus_weights.items():
             if not 0 <= weight <= MAX_VISITS:
                 raise ValueError(f"plan.corpus_weights.{key} is {weight}; it must be from 0 to {MAX_VISITS}")
+        for speed in self.speeds:
+            if not 0.5 <= speed <= 2.0 or speed != round(100 * speed) / 100:
+                raise ValueError(f"plan.speeds has {speed}; each must be a multiple of 0.01 from 0.5 to 2")

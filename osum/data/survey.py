@@ -2,8 +2,8 @@
 
 A run is a range of neighbouring rows: a shard, or several if they hold few rows. A row of a corpus with weight w is
 visited w times an epoch on average: visit c of a run holds the rows whose number of visits in the epoch is over c. What
-a visit takes is known before tasks and prompts are drawn only as an expectation; the draws of thousands of rows come
-within 0.1 % of it.
+a visit takes is known before tasks, prompts and speeds are drawn only as an expectation; the draws of thousands of rows
+come within 0.1 % of it.
 
 Dimension letters: Q runs, C visits at most, K tasks, n rows of a chunk.
 """
@@ -22,12 +22,13 @@ import numpy as np
 
 from osum import log
 from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ
-from osum.data.balance import Budget, Sizes, deal_all
+from osum.data.balance import Budget, deal_all
 from osum.data.draws import Draws, none_usable, usable
 from osum.data.index import Index
-from osum.data.lengths import Lengths, num_samples
+from osum.data.lengths import Lengths
 from osum.data.plan_config import PlanConfig
 from osum.data.shares import TaskMix
+from osum.data.uses import draw_uses, expect_uses
 from osum.outputs import atomic_write
 
 SAMPLE_RUNS, MAX_SAMPLE_ROWS = 16, 20_000
@@ -53,7 +54,7 @@ class Survey:
     sums: np.ndarray
     """(3, Q, C) float64 expected decoder positions, audio samples and cost of each visit."""
     variances: np.ndarray
-    """(2,) float64 of the positions and samples of an epoch, by the draws of tasks, prompts and visits."""
+    """(2,) float64 of the positions and samples of an epoch, by the draws of tasks, prompts, speeds and visits."""
     num_items: float
     """Expected number of (row, copy) in an epoch."""
     efficiency: float
@@ -94,15 +95,15 @@ def make(index: Index, lengths: Lengths, cfg: PlanConfig) -> Survey:
     sums, variances = np.zeros((3, len(look.corpora), num_visits)), np.zeros(2)
     num_items = 0.0
     for first, part in lengths.chunks():
-        moments = _moments(part, cfg, look.mix)
+        expected = expect_uses(part, cfg, look.mix)
         runs = np.searchsorted(look.starts, np.arange(first, first + len(part.rows)), side="right") - 1
         edges = np.flatnonzero(np.diff(runs, prepend=-1))
         for visit in range(num_visits):
-            present = np.clip(weights[part.rows["corpus"]] - visit, 0.0, 1.0) * moments.serves
-            for measure, means in enumerate((moments.tokens, moments.samples, moments.costs)):
+            present = np.clip(weights[part.rows["corpus"]] - visit, 0.0, 1.0) * expected.serves
+            for measure, means in enumerate((expected.tokens, expected.samples, expected.costs)):
                 np.add.at(sums[measure, :, visit], runs[edges], np.add.reduceat(present * means, edges))
-            variances[0] += (present * (moments.squared_tokens - present * moments.tokens**2)).sum()
-            variances[1] += (present * (1 - present) * moments.samples**2).sum()
+            variances[0] += (present * (expected.squared_tokens - present * expected.tokens**2)).sum()
+            variances[1] += (present * (1 - present) * expected.samples**2 + present * expected.samples_variance).sum()
             num_items += float(present.sum())
     efficiency = _efficiency(lengths, cfg, look.mix, look.starts)
     expected = (sums, variances, num_items, efficiency)
@@ -117,45 +118,6 @@ def corpus_weights(index: Index, cfg: PlanConfig) -> np.ndarray:
 def pack_budget(cfg: PlanConfig) -> Budget:
     """What a pack holds at most."""
     return Budget(cfg.max_tokens, int(cfg.max_audio_s * SAMPLE_RATE_HZ))
-
-
-def costs(tokens: np.ndarray, samples: np.ndarray, cfg: PlanConfig) -> np.ndarray:
-    """(n,) decoder positions and samples -> (n,) declared cost, in sixteenths of a decoder position."""
-    audio_s = samples / SAMPLE_RATE_HZ
-    return 16 * (tokens + cfg.cost_per_s * audio_s + cfg.cost_per_s2 * audio_s**2)
-
-
-@dataclass(frozen=True)
-class _Moments:
-    """Expectations over the draws of task and prompt; (n,) float64 each."""
-
-    serves: np.ndarray
-    tokens: np.ndarray
-    squared_tokens: np.ndarray
-    samples: np.ndarray
-    costs: np.ndarray
-
-
-def _moments(part: Lengths, cfg: PlanConfig, mix: TaskMix) -> _Moments:
-    found = usable(part, cfg)
-    serves = found.sets > 0
-    chances = np.where(serves[:, None], mix.of(np.where(serves, found.sets, mix.patterns[0])), 0.0)
-    means, variances = _prefix_moments(part)
-    languages = part.rows["language"]
-    positions = means[languages] + part.fixed_positions()
-    tokens = np.einsum("nk,nk->n", chances, positions)
-    squared = np.einsum("nk,nk->n", chances, positions**2 + variances[languages])
-    samples = num_samples(part.rows).astype(np.float64)
-    return _Moments(serves, tokens, squared, samples, costs(tokens, samples, cfg))
-
-
-def _prefix_moments(lengths: Lengths) -> tuple[np.ndarray, np.ndarray]:
-    """(G, K) mean and variance of the prefix over the prompts of each language and task."""
-    counts = np.maximum(lengths.num_prompts, 1)
-    known = np.arange(lengths.prefix_lens.shape[2]) < lengths.num_prompts[:, :, None]
-    means = np.where(known, lengths.prefix_lens, 0).sum(axis=2) / counts
-    variances = np.where(known, (lengths.prefix_lens - means[:, :, None]) ** 2, 0.0).sum(axis=2) / counts
-    return means.T, variances.T
 
 
 @dataclass(frozen=True)
@@ -215,11 +177,7 @@ def _efficiency(lengths: Lengths, cfg: PlanConfig, mix: TaskMix, starts: np.ndar
     if len(rows) == 0:
         return 1.0
     draws = Draws(part.rows["key_hash"][rows], np.zeros(len(rows), dtype=np.int64), seed=0, epoch=0)
-    tasks = mix.draw(sets[rows], draws.uniform("task"))
-    num_prompts = part.num_prompts[tasks, part.rows["language"][rows]]
-    prompts = (draws.uniform("prompt") * num_prompts).astype(np.int64)
-    tokens, samples = part.positions(rows, tasks, prompts), num_samples(part.rows)[rows]
-    sizes = Sizes(tokens, samples, costs(tokens, samples, cfg).astype(np.int64))
+    sizes = draw_uses(part, rows, sets, draws, mix, cfg).sizes
     budget = pack_budget(cfg)
     _, num_packs = deal_all(sizes, budget, 1, draws.uniform("order"))
     # One pack fewer was too few: then full packs are not a matter of where the number was rounded.
@@ -229,10 +187,8 @@ def _efficiency(lengths: Lengths, cfg: PlanConfig, mix: TaskMix, starts: np.ndar
 def _path(lengths: Lengths, cfg: PlanConfig) -> Path | None:
     if lengths.cache is None:
         return None
-    asked = {
-        name: value for name, value in asdict(cfg).items() if name not in ("virtual_ranks", "shuffle_block_shards")
-    }
-    content = json.dumps([VERSION, lengths.cache.name, asked], sort_keys=True).encode()
+    asked = {name: value for name, value in asdict(cfg).items() if name not in NOT_SURVEYED}
+    content = json.dumps([VERSION, lengths.cache.name, sorted(lengths.any_speed), asked], sort_keys=True).encode()
     for array in (lengths.prefix_lens, lengths.num_prompts, lengths.num_speech(np.array([MAX_SAMPLES]))):
         content += array.tobytes()
     return lengths.cache.with_name(f"survey.{hashlib.blake2b(content, digest_size=12).hexdigest()}.npz")

@@ -29,6 +29,10 @@ class Task(ABC):
 
     name: str
     """As in configs, shards and file names, for example `ser` or `sap+sgc`."""
+    any_speed: bool = True
+    """Whether the target holds for audio that is played faster or slower, with word times that change with it."""
+    timed: bool = False
+    """Whether the target tells word times."""
 
     @property
     def tag(self) -> str:

@@ -18,6 +18,7 @@ class Srwt(Task):
     """Write every unit (Han character or word) between its start and its end."""
 
     name = "srwt"
+    timed = True
 
     def target(self, utterance: Utterance) -> str | None:
         """Return the timed transcript, or None where word times are unknown."""

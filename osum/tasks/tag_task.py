@@ -22,6 +22,8 @@ class Field:
     """Canonical labels, in the order of tables and confusion matrices."""
     topic: Mapping[str, str]
     """What it is called in prompts, by language."""
+    any_speed: bool = False
+    """Whether the label holds for audio that is played faster or slower: that of a speaker or a mood does not."""
 
 
 class TagTask(Task):
@@ -32,6 +34,7 @@ class TagTask(Task):
         self.name = name
         self.fields = tuple(fields)
         self.transcript = transcript
+        self.any_speed = all(field.any_speed for field in fields)
 
     @property
     def tag(self) -> str:

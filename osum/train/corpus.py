@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, product
 from pathlib import Path
@@ -56,15 +56,16 @@ class Corpus:
     def _dataset(self, folder: Path) -> PackDataset:
         return PackDataset(Index.open(folder), self._tasks, self.prompts, self._template, self._units, seed=self._seed)
 
-    def _lengths(self, dataset: PackDataset) -> lengths.Lengths:
+    def _lengths(self, dataset: PackDataset, speeds: Sequence[float] = ()) -> lengths.Lengths:
         num_procs = len(os.sched_getaffinity(0))  # the other ranks of this machine wait meanwhile
-        return lengths.build(dataset.index, self._tasks, self.prompts, self._template, self._cache_dir, num_procs)
+        sources = (dataset.index, self._tasks, self.prompts, self._template)
+        return lengths.build(*sources, self._cache_dir, num_procs, speeds)
 
     def loader(self, world: dist.World, ledger_dir: Path) -> TrainLoader:
         """Return this rank's stream of training steps."""
         return TrainLoader(
             self.train,
-            self._lengths(self.train),
+            self._lengths(self.train, self._cfg.plan.speeds),
             self._cfg.plan,
             self._seed,
             rank=world.rank,

@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from osum import tasks
 from osum.audio.io import to_float
-from osum.data.examples import Dropped, Item, make_example, prompts_for
+from osum.data.examples import Dropped, Item, at_speed, make_example, prompts_for
 from osum.data.index import Index
 from tests.data.foreign import speech, write_list
 
@@ -27,6 +28,22 @@ def test_augmentation_changes_the_audio_alone(make_index, toy, task_objects, pro
     index = make_index(toy(1), num_shards=1)
     made = make_example(index, Item(0, "asr", 0), task_objects, prompts, augment=lambda audio: audio * 2)
     np.testing.assert_array_equal(made.audio, index.audio(0) * 2)
+
+
+def test_word_times_follow_the_speed(make_index, toy):
+    of = replace(
+        toy(1)[0], num_samples=180_000, text="a b", words=(("a", 0.45, 0.9), ("b", 9.9, 10.2)), tasks=("srwt",)
+    )
+    assert at_speed(of, 0.9).num_samples == 200_000
+    assert at_speed(of, 0.9).words == (("a", 0.5, 1.0), ("b", pytest.approx(11.0), pytest.approx(11.3333, abs=1e-4)))
+    index, served, prompts = make_index([of], 1), {"srwt": tasks.get("srwt")}, {"srwt": {"en": ("go",)}}
+    made = {s: make_example(index, Item(0, "srwt", 0, speed=s), served, prompts) for s in (0.9, 1.0, 1.1)}
+    assert [made[s].target for s in (0.9, 1.0, 1.1)] == [
+        "<0.5>a<1.0><11.0>b<11.3>",
+        "<0.5>a<0.9><9.9>b<10.2>",
+        "<0.4>a<0.8><9.0>b<9.3>",
+    ]
+    assert [len(made[s].audio) for s in (0.9, 1.0, 1.1)] == [200_000, 180_000, 163_637]
 
 
 def test_prompts_fall_back_to_english_then_to_any():

@@ -31,9 +31,11 @@ def simulate(num_shards=NUM_SHARDS, rows_per_shard=ROWS_PER_SHARD, seed=0):
     targets = np.stack([(duration_s * 4 + rng.integers(1, 5, count)), rng.integers(2, 40, count)], 1).astype(np.int32)
     targets[rows["corpus"] & (np.arange(count) % 10 == 0), 1] = -1
     prefixes = np.array([[[7, 12]], [[9, 0]]], dtype=np.int32)
+    num_prompts = np.array([[2], [1]], dtype=np.int32)
     lengths = Lengths(
-        ("asr", "ser"), targets, prefixes, np.array([[2], [1]], dtype=np.int32), rows, num_speech_embeddings
-    )
+        ("asr", "ser"), targets, prefixes, num_prompts, rows, num_speech_embeddings,
+        speeds=(0.9, 1.0, 1.1), any_speed=frozenset({"asr"}),
+    )  # fmt: skip
     index = Index("nowhere", header, rows, np.zeros(0, np.uint8), np.zeros(count, np.uint64))
     return index, lengths
 
@@ -54,6 +56,7 @@ def test_whatever_the_sizes_nothing_is_lost_or_repeated_and_budgets_hold(case):
         corpus_weights={"a": float(rng.choice([0.0, 0.7, 1.0, 3.0]))} if shards > 2 else {},
         task_weights={"ser": float(rng.choice([0.0, 1.0, 9.0]))},
         shuffle_block_shards=int(rng.integers(1, 12)),
+        speeds=[0.9, 1.0, 1.1] if case % 2 else [],
     )
     corpus = simulate(shards, rows_per_shard, seed=case)
     epoch = Planner(*corpus, cfg, seed=case).epoch(case % 3)
@@ -78,10 +81,13 @@ def step_items(epoch, step):
 
 def sizes(corpus, packs):
     """(m, 2) decoder positions and samples of packs."""
-    index, lengths = corpus
-    taken = np.stack(
-        [lengths.positions(packs.rows, packs.tasks, packs.prompts), index.rows["num_samples"][packs.rows]], 1
-    )
+    _, lengths = corpus
+    taken = np.zeros((len(packs.rows), 2), dtype=np.int64)
+    for percent in np.unique(packs.speeds):
+        at, here = lengths.at_speed(percent / 100), packs.speeds == percent
+        rows = packs.rows[here]
+        taken[here, 0] = at.positions(rows, packs.tasks[here], packs.prompts[here])
+        taken[here, 1] = at.rows["num_samples"][rows]
     return np.diff(np.concatenate([[[0, 0]], np.cumsum(taken, axis=0)])[np.append(0, packs.ends)], axis=0)
 
 
@@ -183,3 +189,18 @@ def test_large_utterances_are_given_more_packs(corpus):
     assert planner.survey.efficiency == pytest.approx(25 / 40, abs=0.001)
     epoch = planner.epoch(0)
     assert all(epoch.num_packs(step) == 32 for step in range(epoch.num_steps))
+
+
+def test_speeds_leave_packs_as_full_and_batches_as_they_are(corpus):
+    planner = Planner(*corpus, replace(CFG, speeds=[0.9, 1.0, 1.1]), seed=1)
+    epoch = planner.epoch(0)
+    packs = joined(list(epoch.packs()))
+    taken = sizes(corpus, packs)
+    assert taken[:, 0].max() <= 700 and taken[:, 0].sum() / (planner.shape.num_steps * 32 * 700) > 0.965
+    assert set(packs.speeds[packs.tasks == 1]) == {100}
+    shares = np.unique(packs.speeds[packs.tasks == 0], return_counts=True)[1] / (packs.tasks == 0).sum()
+    np.testing.assert_allclose(shares, [1 / 3] * 3, atol=0.02)
+    found = pairs(i for step in range(epoch.num_steps) for i in step_items(epoch, step))
+    assert len(found) == len(set(found)) == epoch.num_items == len(packs.rows)
+    again = Planner(*corpus, replace(CFG, speeds=[0.9, 1.0, 1.1]), seed=1).epoch(0)
+    assert step_items(again, 17) == step_items(epoch, 17)

@@ -111,3 +111,9 @@ def test_a_ninth_task_is_one_file_and_its_prompts(tmp_path: Path, monkeypatch: p
         assert tasks.load_prompts(tmp_path, ["slu"])["slu"]["en"] == ("intent",)
     finally:
         tasks.discovered.cache_clear()
+
+
+def test_speed_is_for_tasks_whose_label_it_leaves() -> None:
+    assert [name for name in SOME if tasks.get(name).any_speed] == ["asr", "srwt", "ved", "sttc", "only:ved"]
+    assert not tasks.get("ved+ser").any_speed
+    assert [name for name in SOME if tasks.get(name).timed] == ["srwt"]
