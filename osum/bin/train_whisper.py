@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     log.setup(dist.here().rank)
     inputs = [cfg.shards_dir, cfg.tokenizer_dir / "tokenizer.json"]
     inputs += [Path(path) for path in (cfg.model.path,) if path and Path(path).is_dir()]
+    inputs += cfg.data.augment.lists
     if outputs.up_to_date(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, accept_changes=cfg.accept_changes):
         return
     dist.launch("osum.bin.train_whisper", sys.argv[1:] if argv is None else argv, cfg.num_procs)

@@ -63,6 +63,8 @@ class EpochLedger:
     """Reason -> rows by corpus that are in no plan."""
     left_out_keys: dict[str, list[str]]
     """The first MAX_LISTED of them."""
+    notes: dict[str, list[str]]
+    """Remark -> keys of rows that were used, but not as asked for."""
 
     @property
     def read(self) -> int:
@@ -129,7 +131,9 @@ class EpochLedger:
             corpora.setdefault(corpus, {"left_out": {}, "tasks": {}})["left_out"] = dict(sorted(reasons.items()))
         totals = {"read": self.read, "used": self.num_used, "dropped": dict(sorted(dropped.items()))}
         complete = self.steps_noted == self.num_steps
-        return {**totals, "complete": complete, "corpora": dict(sorted(corpora.items()))}
+        notes = {remark: {"count": len(keys), "ids": keys[:MAX_LISTED]} for remark, keys in self.notes.items()}
+        named = {"notes": notes} if notes else {}
+        return {**totals, **named, "complete": complete, "corpora": dict(sorted(corpora.items()))}
 
     def save(self, path: Path) -> None:
         """Write the ledger as JSON, whole or not at all."""
@@ -170,6 +174,7 @@ def epoch_ledger(index: Index, planned: EpochPlan, epoch: int, entries: Iterable
         _by_reason(d for e in entries for d in e.dropped),
         {reason: _by_corpus(index, rows) for reason, rows in planned.dropped.items() if len(rows)},
         {reason: [index.key(int(row)) for row in rows[:MAX_LISTED]] for reason, rows in planned.dropped.items()},
+        _by_remark(note for e in entries for note in e.noted),
     )
     found.check()
     if found.steps_noted < found.num_steps:
@@ -187,6 +192,13 @@ def _by_reason(drops: Iterable[Drop]) -> dict[str, list[Drop]]:
     for d in sorted({(d.step, d.key, d.task, d.copy): d for d in drops}.values(), key=lambda d: d[1:4]):
         reasons.setdefault(d.reason.partition(":")[0], []).append(d)
     return dict(sorted(reasons.items()))
+
+
+def _by_remark(notes: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    remarks: dict[str, list[str]] = {}
+    for key, remark in sorted(notes):
+        remarks.setdefault(remark.partition(":")[0], []).append(key)
+    return dict(sorted(remarks.items()))
 
 
 def _by_corpus(index: Index, rows: np.ndarray) -> Counter[str]:

@@ -50,6 +50,8 @@ class Entry:
     planned: Counter[Pair] = field(default_factory=Counter)
     used: Counter[Pair] = field(default_factory=Counter)
     dropped: list[Drop] = field(default_factory=list)
+    noted: list[tuple[str, str]] = field(default_factory=list)
+    """(key, remark) of utterances that are used, but not as asked for."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that `from_json` reads."""
@@ -60,7 +62,8 @@ class Entry:
     def from_json(cls, obj: dict[str, Any]) -> Entry:
         """Build from the plain form. ValueError, KeyError or TypeError if it is none."""
         counts = {name: Counter({(c, t): int(n) for c, t, n in obj[name]}) for name in ("planned", "used")}
-        return cls(**{**obj, **counts, "dropped": [Drop(**d) for d in obj["dropped"]]})
+        noted = [(key, remark) for key, remark in obj.get("noted", ())]
+        return cls(**{**obj, **counts, "dropped": [Drop(**d) for d in obj["dropped"]], "noted": noted})
 
 
 class LedgerFile:
@@ -83,7 +86,13 @@ class LedgerFile:
                 atomic_write(path, "".join(map(_line, kept)))
 
     def add(
-        self, epoch: int, step: int, planned: Counter[Pair], used: Counter[Pair], dropped: Iterable[Dropped]
+        self,
+        epoch: int,
+        step: int,
+        planned: Counter[Pair],
+        used: Counter[Pair],
+        dropped: Iterable[Dropped],
+        noted: Iterable[tuple[str, str]] = (),
     ) -> None:
         """Note what became of a step's utterances; steps come one after the other."""
         if self._folder is None:
@@ -97,6 +106,7 @@ class LedgerFile:
         self._entry.planned += planned
         self._entry.used += used
         self._entry.dropped += [Drop(step, d.key, d.task, d.copy, d.corpus, d.reason) for d in dropped]
+        self._entry.noted += noted
 
     def write(self) -> None:
         """Append what was noted since the last time. OSError naming the file if there is no room."""

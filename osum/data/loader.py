@@ -31,7 +31,10 @@ from osum.text.template import Template
 from osum.types import Batch, Example
 
 AudioAugment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-"""Audio (num_samples,) and the generator of its utterance -> audio of the same length."""
+"""Audio (num_samples,) and the generator of its utterance -> audio of the same length.
+
+ValueError where it can't: the utterance is then used as it is.
+"""
 
 logger = log.get(__name__)
 
@@ -45,6 +48,15 @@ class Pack:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """An utterance that was used although something went wrong."""
+
+    key: str
+    task: str
+    remark: str
+
+
+@dataclass(frozen=True)
 class LoadedPack:
     """What a worker returns; utterances planned = those in the batch + those dropped."""
 
@@ -52,6 +64,7 @@ class LoadedPack:
     dropped: list[Dropped]
     items: list[Item] = field(default_factory=list)
     """What was planned, as the process knows it that asked; workers leave it empty."""
+    noted: list[Noted] = field(default_factory=list)
 
     def pin_memory(self) -> LoadedPack:
         """Return it with the batch in page-locked memory (called by torch's DataLoader)."""
@@ -114,22 +127,33 @@ class PackDataset(Dataset):
 
     def __getitem__(self, pack: Pack) -> LoadedPack:
         """Read a pack. Damaged utterances are left out and listed; a pack of nothing else becomes a placeholder."""
-        made = [self._example(item, pack.epoch) for item in pack.items]
+        noted: list[Noted] = []
+        made = [self._example(item, pack.epoch, noted) for item in pack.items]
         dropped = [e for e in made if isinstance(e, Dropped)]
         examples = [e for e in made if not isinstance(e, Dropped)]
         if not examples:
-            return LoadedPack(self.placeholder(), dropped)
-        return LoadedPack(collate(examples, self.template, self.units), dropped)
+            return LoadedPack(self.placeholder(), dropped, noted=noted)
+        return LoadedPack(collate(examples, self.template, self.units), dropped, noted=noted)
 
     def placeholder(self) -> Batch:
         """Return what stands for a pack without utterances."""
         return placeholder(self.template, next(iter(self.tasks)), self.units)
 
-    def _example(self, item: Item, epoch: int) -> Example | Dropped:
+    def _example(self, item: Item, epoch: int, noted: list[Noted]) -> Example | Dropped:
+        """Make one example; adds to `noted` if its audio could not be augmented."""
         if self._augment is None:
             return make_example(self.index, item, self.tasks, self.prompts)
-        rng = rng_for(self._seed, epoch, item.copy, self.index.key(item.row))
-        return make_example(self.index, item, self.tasks, self.prompts, lambda audio: self._augment(audio, rng))
+        key = self.index.key(item.row)
+        rng = rng_for(self._seed, epoch, item.copy, key)
+
+        def augmented(audio: np.ndarray) -> np.ndarray:
+            try:
+                return self._augment(audio, rng)
+            except ValueError as err:
+                noted.append(Noted(key, item.task, f"not augmented: {err}"))
+                return audio
+
+        return make_example(self.index, item, self.tasks, self.prompts, augmented)
 
 
 def load_packs(
@@ -244,13 +268,15 @@ class TrainLoader:
         return virtual_ranks(self.plan(epoch).num_packs(step), self._rank, self._world_size)
 
     def _note(self, epoch: int, step: int, packs: list[LoadedPack]) -> None:
-        index, dropped = self._dataset.index, [d for p in packs for d in p.dropped]
+        index, where = self._dataset.index, f"epoch={epoch} step={step}"
+        dropped, noted = [d for p in packs for d in p.dropped], [n for p in packs for n in p.noted]
         for d in dropped:
-            where = f"epoch={epoch} step={step}"
             logger.warning("data skip %s utterance=%s task=%s reason=%s", where, d.key, d.task, d.reason)
+        for n in noted:
+            logger.warning("data note %s utterance=%s task=%s remark=%s", where, n.key, n.task, n.remark)
         planned = Counter((index.corpus(item.row), item.task) for p in packs for item in p.items)
         used = Counter(pair for p in packs for pair in trained_pairs(p.batch))
-        self._ledger.add(epoch, step, planned, used, dropped)
+        self._ledger.add(epoch, step, planned, used, dropped, [(n.key, n.remark) for n in noted])
 
 
 def trained_pairs(batch: Batch) -> Iterator[tuple[str, str]]:

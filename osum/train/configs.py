@@ -8,6 +8,7 @@ from typing import Literal
 
 from osum import tasks
 from osum.audio.augment import SpecAugmentConfig
+from osum.data.augment_config import AugmentConfig
 from osum.data.plan_config import PlanConfig
 
 
@@ -146,7 +147,9 @@ class CorpusConfig:
     prompts_dir: Path | None = None
     """Folder of prompts; null for osum's own."""
     plan: PlanConfig = field(default_factory=PlanConfig)
-    """Mixing and packing."""
+    """Mixing and packing, and the speed of the audio."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Reverberation, noise and volume in training; its lists decide the result, and are compared as other inputs."""
     max_valid_utts: int = 500
     """Utterances of the dev set that validation uses, spread evenly."""
     num_workers: int = 0

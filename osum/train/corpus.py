@@ -11,10 +11,10 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from osum import dist, tasks
-from osum.data import lengths
+from osum.data import augmentation, lengths
 from osum.data.examples import make_example
 from osum.data.index import Index
-from osum.data.loader import LoadedPack, PackDataset, TrainLoader, eval_batches
+from osum.data.loader import AudioAugment, LoadedPack, PackDataset, TrainLoader, eval_batches
 from osum.data.plan import EvalPlan, plan_eval
 from osum.text import tokenizer as text_tokenizer
 from osum.text.template import Template
@@ -46,15 +46,17 @@ class Corpus:
         self._tasks = {name: tasks.get(name) for name in cfg.tasks}
         self.prompts = tasks.load_prompts(cfg.prompts_dir, cfg.tasks)
         self._template, self._units = template, units
-        self.train, self.dev = (self._dataset(shards_dir / split) for split in ("train", "dev"))
+        self.train = self._dataset(shards_dir / "train", augmentation.build(cfg.augment))
+        self.dev = self._dataset(shards_dir / "dev")
 
     @property
     def names(self) -> list[str]:
         """Return the corpora that are trained on."""
         return list(self.train.index.header.corpora)
 
-    def _dataset(self, folder: Path) -> PackDataset:
-        return PackDataset(Index.open(folder), self._tasks, self.prompts, self._template, self._units, seed=self._seed)
+    def _dataset(self, folder: Path, augment: AudioAugment | None = None) -> PackDataset:
+        index = Index.open(folder)
+        return PackDataset(index, self._tasks, self.prompts, self._template, self._units, augment, self._seed)
 
     def _lengths(self, dataset: PackDataset, speeds: Sequence[float] = ()) -> lengths.Lengths:
         num_procs = len(os.sched_getaffinity(0))  # the other ranks of this machine wait meanwhile

@@ -77,6 +77,15 @@ def test_planned_is_used_plus_dropped_by_corpus_and_task(planner, tmp_path):
     assert totals == "epoch=1 read=41 used=38 defects=2"
 
 
+def test_what_is_used_otherwise_than_asked_for_is_noted(planner, tmp_path):
+    file = LedgerFile(tmp_path, 0, 1, "plan")
+    file.go_on(0, 0)
+    file.add(0, 0, Counter(), Counter(), [], [("b", "not augmented: noise.wav: gone"), ("a", "not augmented: cut")])
+    file.write()
+    notes = epoch_ledger(planner.index, planner.epoch(0), 0, file.entries(0)).to_json()["notes"]
+    assert notes == {"not augmented": {"count": 2, "ids": ["a", "b"]}}
+
+
 def test_the_number_of_ranks_changes_nothing(planner, tmp_path):
     found = []
     for num_ranks in (1, 2, 3):
