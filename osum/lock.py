@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -72,10 +72,16 @@ def _locked(path: Path, folder: Path) -> Iterator[IO[str]]:
             except (BlockingIOError, PermissionError):
                 raise _refusal(folder, _owner(file)) from None
             # The owner before may have removed the file between our opening and locking it.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    yield file
-                    return
+            if _is_at(path, file):
+                yield file
+                return
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _see_that_owner_is_dead(file: IO[str], folder: Path, beat_s: float) -> None:

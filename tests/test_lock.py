@@ -57,6 +57,12 @@ def test_nothing_is_left_after_a_run(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
+def test_an_error_inside_comes_out_as_it_was(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone.tar"), only_run_in(tmp_path / "exp"):
+        raise FileNotFoundError("gone.tar")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def other_host(tmp_path):
     """The lock of another machine, on a disk that keeps no locks across machines."""
