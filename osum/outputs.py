@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,13 @@ NOT_CONTENT = frozenset({"out_dir", "overwrite", "accept_changes", "num_workers"
 """Config fields that say where or how fast, not what: they never make an output stale."""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers of a write for which there is no room; Python leaves the file out of them."""
+PRETRAINED = ("config.json", "tokenizer.json", "vocab.json")
+"""Files by one of which the folder of a pretrained model or tokenizer is known."""
+SAMPLE_BYTES = 2**20
+"""Of a large file, so much is looked at in three places."""
+
+Inputs = Sequence[Path] | Mapping[str, str]
+"""Stage folders, models and files; or by name what identifies each, for what is no file of its own."""
 
 logger = log.get(__name__)
 
@@ -81,7 +88,9 @@ def sync_folder(path: Path) -> None:
 def input_fingerprint(path: Path) -> str:
     """Return what identifies an input: the done-mark of a stage's folder, else the content of a file.
 
-    Of a pretrained model's folder, its config and the sizes of its files: the weights take minutes to read.
+    Of the folder of a pretrained model or tokenizer, the names and sizes of its files, and the content of small ones.
+    Weights take minutes to read: of each file over 3 MiB, the first MiB (where safetensors name what they hold), the
+    middle and the last. Training changes all of that; it can't see a file that was edited elsewhere alone.
     FileNotFoundError when the input is missing or its stage has not finished.
     """
     if (path / DONE_MARK).is_file():
@@ -89,12 +98,28 @@ def input_fingerprint(path: Path) -> str:
     if path.is_file():
         with open(path, "rb") as f:
             return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
-    if (path / "config.json").is_file():
-        sizes = {p.name: p.stat().st_size for p in path.iterdir() if p.is_file()}
-        return digest({"config": (path / "config.json").read_text(encoding="utf-8"), "sizes": sizes})
+    if any((path / name).is_file() for name in PRETRAINED):
+        visible = (p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+        return digest({p.name: [p.stat().st_size, _sampled(p)] for p in visible})
     if path.is_dir():
         raise FileNotFoundError(f"{path}: the stage that writes it has not finished; run that stage again")
     raise FileNotFoundError(f"{path}: not found; run the stage that writes it first")
+
+
+def fingerprints(inputs: Inputs) -> dict[str, str]:
+    """Return what identifies each input by its name. FileNotFoundError as `input_fingerprint`."""
+    return dict(inputs) if isinstance(inputs, Mapping) else {str(p): input_fingerprint(Path(p)) for p in inputs}
+
+
+def _sampled(path: Path) -> str:
+    """Hash a file's content, all of it or its beginning, middle and end."""
+    size, seen = path.stat().st_size, hashlib.blake2b(digest_size=12)
+    is_small = size <= 3 * SAMPLE_BYTES
+    with open(path, "rb") as f:
+        for start in (0,) if is_small else (0, (size - SAMPLE_BYTES) // 2, size - SAMPLE_BYTES):
+            f.seek(start)
+            seen.update(f.read(size if is_small else SAMPLE_BYTES))
+    return seen.hexdigest()
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
@@ -108,7 +133,7 @@ def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
 def up_to_date(
     path: Path,
     config: Any,
-    inputs: Sequence[Path] = (),
+    inputs: Inputs = (),
     overwrite: bool = False,
     in_place: bool = False,
     accept_changes: bool = False,
@@ -124,7 +149,7 @@ def up_to_date(
 def output_dir(
     path: Path | str,
     config: Any,
-    inputs: Sequence[Path] = (),
+    inputs: Inputs = (),
     overwrite: bool = False,
     in_place: bool = False,
     world: World | None = None,
@@ -137,10 +162,10 @@ def output_dir(
     (training: checkpoints must survive a kill) the body writes to `path` itself, and changed inputs stop it. With
     `resumable` a body that fails or is killed leaves its folder to the next one, which judges what in it is of use.
 
-    `config` decides the content together with `inputs` (stage folders or files); options that an old output does not
-    know are at their defaults in it. ValueError with a diff when `path` was made from another config, or in place from
-    other inputs, unless `overwrite`, or in place `accept_changes`; and if another run is writing in the same folder.
-    With several processes in one `world` all come to the same decision and the main one writes the marks.
+    `config` decides the content together with `inputs`; options that an old output does not know are at their defaults
+    in it, and an input that was moved is the same. ValueError with a diff when `path` was made from another config, or
+    in place from other inputs, unless `overwrite`, or in place `accept_changes`; and if another run is writing in
+    the same folder. With several processes in one `world` all come to the same decision and the main one writes the marks.
     """
     path, mark = Path(path), _mark(config, inputs)
     if _up_to_date(path, config, mark, overwrite, in_place, accept_changes):
@@ -158,10 +183,10 @@ def _alone(path: Path, one_folder: bool, world: World | None) -> AbstractContext
     return only_run_in(path) if one_folder and (world is None or world.is_main) else nullcontext()
 
 
-def _mark(config: Any, inputs: Sequence[Path]) -> dict[str, Any]:
+def _mark(config: Any, inputs: Inputs) -> dict[str, Any]:
     # `overwrite` and the like are dropped on the top level only: nested configs all describe content.
     plain = {k: v for k, v in config_module.to_dict(config).items() if k not in NOT_CONTENT}
-    made_from = {"config": plain, "inputs": {str(p): input_fingerprint(Path(p)) for p in inputs}}
+    made_from = {"config": plain, "inputs": fingerprints(inputs)}
     return {**made_from, "fingerprint": digest({"config": plain, "inputs": sorted(made_from["inputs"].values())})}
 
 
@@ -171,15 +196,16 @@ def _up_to_date(
     old = None if overwrite else _read_mark(path)
     if old is None:
         return False
-    changed = differences(_completed(old["config"], config_module.defaults(config)), mark["config"])
-    inputs = mark["inputs"]
+    old_config, inputs = _completed(old["config"], config_module.defaults(config)), mark["inputs"]
+    changed = differences(old_config, _unmoved(old_config, mark["config"], old["inputs"], inputs))
     if in_place and old["inputs"].keys() < inputs.keys():
         # The config says which there are: what an unchanged one adds, older code did not look at.
         inputs = {path: inputs[path] for path in old["inputs"]}
-    if old["complete"] and not changed and sorted(old["inputs"].values()) == sorted(inputs.values()):
+    same_inputs = sorted(old["inputs"].values()) == sorted(inputs.values())
+    if old["complete"] and not changed and same_inputs:
         logger.info("skip out_dir=%s reason=up-to-date", path)
         return True
-    if in_place:
+    if in_place and not same_inputs:
         changed += differences(old["inputs"], inputs, "inputs.")
     if changed and in_place and accept_changes:
         logger.warning("out_dir=%s goes on with other settings: %s", path, "; ".join(changed))
@@ -189,6 +215,14 @@ def _up_to_date(
             "or --overwrite true to replace it" + ("; --accept_changes true goes on with them" if in_place else "")
         )
     return False
+
+
+def _unmoved(old: Any, new: Any, old_inputs: Mapping[str, str], inputs: Mapping[str, str]) -> Any:
+    """Return a config with the old path of each input that is elsewhere now, but the same."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {name: _unmoved(old.get(name), value, old_inputs, inputs) for name, value in new.items()}
+    moved = isinstance(old, str) and isinstance(new, str) and new in inputs and inputs[new] == old_inputs.get(old)
+    return old if moved else new
 
 
 def _completed(old: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

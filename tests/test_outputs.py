@@ -184,19 +184,50 @@ def test_training_goes_on_with_changes_that_are_accepted(tmp_path):
     assert not make(tmp_path / "out", Stage(9), [source], in_place=True)
 
 
-def test_a_base_model_goes_by_its_config_and_the_sizes_of_its_files(tmp_path):
-    model = tmp_path / "llm"
+def test_a_base_model_goes_by_the_names_sizes_and_samples_of_its_files(tmp_path):
+    model, weights = tmp_path / "llm", tmp_path / "llm/model.safetensors"
     model.mkdir()
-    for name, content in (("config.json", "{}"), ("model.safetensors", "weights")):
-        (model / name).write_text(content)
+    (model / "config.json").write_text("{}")
+    weights.write_text("weights")
     first = outputs.input_fingerprint(model)
     assert outputs.input_fingerprint(model) == first
     assert make(tmp_path / "old", {"a": 1}, in_place=True) and make(tmp_path / "out", {"a": 1}, [model], in_place=True)
     assert not make(tmp_path / "old", {"a": 1}, [model], in_place=True)  # from before base models were looked at
-    (model / "model.safetensors").write_text("other weights")
+    weights.write_text("wEights")
     assert outputs.input_fingerprint(model) != first
     with pytest.raises(ValueError, match=r"out was made with other settings \(inputs\..*llm"):
         make(tmp_path / "out", {"a": 1}, [model], in_place=True)
+
+
+def test_weights_that_differ_where_they_are_looked_at_are_another_model(tmp_path):
+    model, size = tmp_path / "llm", 8 * outputs.SAMPLE_BYTES
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    found = set()
+    for changed_at in (None, 0, size // 2, size - 1):
+        with open(model / "model.safetensors", "wb") as f:
+            f.truncate(size)
+            if changed_at is not None:
+                f.seek(changed_at)
+                f.write(b"x")
+        found.add(outputs.input_fingerprint(model))
+    assert len(found) == 4
+
+
+def test_an_input_that_was_moved_is_the_same(tmp_path):
+    for name in ("here", "there", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"other": 1}' if name == "other" else "{}")
+
+    def stage(name, **kwargs):
+        folder = tmp_path / name
+        return make(tmp_path / "out", {"llm": {"path": str(folder)}}, [folder], in_place=True, **kwargs)
+
+    assert stage("here")
+    (tmp_path / "out" / DONE_MARK).rename(tmp_path / "out" / outputs.STARTED_MARK)  # as if it had been killed
+    assert stage("there") and not stage("there")
+    with pytest.raises(ValueError, match=r"llm.path: '.*there' -> '.*other'"):
+        stage("other")
 
 
 def test_digests_depend_on_content_not_on_key_order():

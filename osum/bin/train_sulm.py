@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from osum.model.configs import SpeechLlmConfig, WhisperSizes
 from osum.text.configs import TemplateConfig
 from osum.text.template import SulmTemplate
 from osum.train import provenance
-from osum.train.configs import CorpusConfig, TrainConfig
+from osum.train.stage import StageConfig, run_stage
 
 if TYPE_CHECKING:
     from osum.model.folder import SulmRecord
@@ -21,15 +20,9 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class TrainSulmConfig:
+class TrainSulmConfig(StageConfig):
     """Train the speech-understanding language model on shards."""
 
-    shards_dir: Path
-    """Folder of stage 2, with `train` and `dev`."""
-    tokenizer_dir: Path
-    """Folder with the tokenizer of the LLM and `units.txt`."""
-    out_dir: Path
-    """Folder of the model, its checkpoints and metrics."""
     whisper_dir: Path | None = None
     """Folder of stage 3, whose encoder and CTC head are taken over; null starts from `encoder`."""
     encoder: WhisperSizes = field(default_factory=WhisperSizes)
@@ -38,39 +31,12 @@ class TrainSulmConfig:
     """Adaptor, LLM, LoRA and what is frozen."""
     template: TemplateConfig = field(default_factory=TemplateConfig)
     """Order and form of prompt, speech and target; decoding uses the same."""
-    data: CorpusConfig = field(default_factory=CorpusConfig)
-    """Tasks and batches."""
-    train: TrainConfig = field(default_factory=TrainConfig)
-    """Training."""
-    num_procs: int = 1
-    """Processes on this machine, which torchrun starts if they are several; their number changes no batch."""
-    overwrite: bool = False
-    """Replace the folder instead of resuming in it."""
-    accept_changes: bool = False
-    """Resume in the folder although settings or inputs are not those that it was begun with."""
-
-    def __post_init__(self) -> None:
-        """ValueError for no process."""
-        if self.num_procs < 1:
-            raise ValueError(f"num_procs is {self.num_procs}; it must be at least 1")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the options and train; does nothing if the folder holds the finished model."""
     cfg = config.load(TrainSulmConfig, argv)
-    log.setup(dist.here().rank)
-    inputs = [cfg.shards_dir, cfg.tokenizer_dir / "tokenizer.json", *([cfg.whisper_dir] if cfg.whisper_dir else [])]
-    inputs += [Path(path) for path in (cfg.encoder.path, cfg.model.llm.path) if path and Path(path).is_dir()]
-    inputs += cfg.data.augment.lists
-    if outputs.up_to_date(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, accept_changes=cfg.accept_changes):
-        return
-    dist.launch("osum.bin.train_sulm", sys.argv[1:] if argv is None else argv, cfg.num_procs)
-    with (
-        dist.world() as world,
-        outputs.output_dir(cfg.out_dir, cfg, inputs, cfg.overwrite, True, world, cfg.accept_changes) as out,
-    ):
-        if out is not None:
-            run(cfg, world, out)
+    run_stage("osum.bin.train_sulm", cfg, argv, (cfg.whisper_dir, cfg.encoder.path, cfg.model.llm.path), run)
 
 
 def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:

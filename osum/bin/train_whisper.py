@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from osum import config, dist, log, outputs, tasks
 from osum.model.configs import WhisperSizes
 from osum.text.template import WhisperTemplate
 from osum.train import provenance
-from osum.train.configs import CorpusConfig, TrainConfig
+from osum.train.stage import StageConfig, run_stage
 
 if TYPE_CHECKING:
     from osum.model.folder import WhisperRecord
@@ -20,52 +19,19 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class TrainWhisperConfig:
+class TrainWhisperConfig(StageConfig):
     """Train a multi-task Whisper on shards."""
 
-    shards_dir: Path
-    """Folder of stage 2, with `train` and `dev`."""
-    tokenizer_dir: Path
-    """Folder with the tokenizer and `units.txt`."""
-    out_dir: Path
-    """Folder of the model, its checkpoints and metrics."""
     tokenizer: str | None = None
     """Tokenizer of a pretrained Whisper, a folder or hub name; null for the one in `tokenizer_dir`."""
     model: WhisperSizes = field(default_factory=WhisperSizes)
     """The model."""
-    data: CorpusConfig = field(default_factory=CorpusConfig)
-    """Tasks and batches."""
-    train: TrainConfig = field(default_factory=TrainConfig)
-    """Training."""
-    num_procs: int = 1
-    """Processes on this machine, which torchrun starts if they are several; their number changes no batch."""
-    overwrite: bool = False
-    """Replace the folder instead of resuming in it."""
-    accept_changes: bool = False
-    """Resume in the folder although settings or inputs are not those that it was begun with."""
-
-    def __post_init__(self) -> None:
-        """ValueError for no process."""
-        if self.num_procs < 1:
-            raise ValueError(f"num_procs is {self.num_procs}; it must be at least 1")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the options and train; does nothing if the folder holds the finished model."""
     cfg = config.load(TrainWhisperConfig, argv)
-    log.setup(dist.here().rank)
-    inputs = [cfg.shards_dir, cfg.tokenizer_dir / "tokenizer.json"]
-    inputs += [Path(path) for path in (cfg.model.path,) if path and Path(path).is_dir()]
-    inputs += cfg.data.augment.lists
-    if outputs.up_to_date(cfg.out_dir, cfg, inputs, cfg.overwrite, in_place=True, accept_changes=cfg.accept_changes):
-        return
-    dist.launch("osum.bin.train_whisper", sys.argv[1:] if argv is None else argv, cfg.num_procs)
-    with (
-        dist.world() as world,
-        outputs.output_dir(cfg.out_dir, cfg, inputs, cfg.overwrite, True, world, cfg.accept_changes) as out,
-    ):
-        if out is not None:
-            run(cfg, world, out)
+    run_stage("osum.bin.train_whisper", cfg, argv, (cfg.model.path, cfg.tokenizer), run)
 
 
 def run(cfg: TrainWhisperConfig, world: dist.World, out: Path) -> None:
