@@ -13,10 +13,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from osum.rendezvous import Meeting, failing_together
+
 if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+
+JOIN_TIMEOUT_S = 600.0
+"""Longest wait for all processes to come, seconds: machines of a cluster do not read their packages equally fast."""
+EXCHANGE_TIMEOUT_S = 1800.0
+"""Longest wait in any exchange with other processes, seconds; in training the watchdog is quicker."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +71,26 @@ def launch(module: str, argv: Sequence[str], num_procs: int) -> None:
     os.execv(sys.executable, [sys.executable, *torchrun, "-m", module, *argv])
 
 
+def meeting() -> Meeting:
+    """Return where the processes of this job meet, as the environment says. ValueError if it does not."""
+    place = here()
+    try:
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    except (KeyError, ValueError):
+        raise ValueError(
+            f"WORLD_SIZE is {place.size}, but MASTER_ADDR and MASTER_PORT do not say where the processes meet; start "
+            "them with torchrun or --num_procs, or unset WORLD_SIZE"
+        ) from None
+    # torchrun keeps the store itself, and says so.
+    serves = place.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    return Meeting(host, port, place.rank, place.size, serves)
+
+
 @contextmanager
-def world(timeout: timedelta | None = None) -> Iterator[World]:
+def world(join_timeout_s: float = JOIN_TIMEOUT_S) -> Iterator[World]:
     """Join the process group that torchrun describes; a single process without torchrun needs none.
 
-    `timeout` is for the others to come, and for each exchange with them; None is torch's own, 10 minutes on GPUs and 30
-    on CPUs. TimeoutError if they do not come.
+    TimeoutError naming the ranks that did not come. If the body fails on one process, the others end as well.
     """
     import torch
     import torch.distributed as td
@@ -77,20 +98,19 @@ def world(timeout: timedelta | None = None) -> Iterator[World]:
     place = here()
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)
-    if place.size > 1:
-        try:
-            td.init_process_group("nccl" if place.device.type == "cuda" else "gloo", timeout=timeout)
-        except RuntimeError as err:
-            address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-            raise TimeoutError(
-                f"rank {place.rank}: not all of the {place.size} processes met at {address} ({err}); look at the logs "
-                "of the others, and whether all can reach that address"
-            ) from err
-    try:
+    if place.size == 1:
         yield place
+        return
+    met = meeting()
+    store = met.join(join_timeout_s)
+    backend, timeout = "nccl" if place.device.type == "cuda" else "gloo", timedelta(seconds=EXCHANGE_TIMEOUT_S)
+    store.set_timeout(timeout)
+    td.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=timeout)
+    try:
+        with failing_together(met, store):
+            yield place
     finally:
-        if td.is_initialized():
-            td.destroy_process_group()
+        td.destroy_process_group()
 
 
 def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
@@ -114,6 +134,25 @@ def all_reduce_max(values: Sequence[float]) -> list[float]:
     largest = torch.tensor(values, dtype=torch.float64, device=here().device)
     td.all_reduce(largest, td.ReduceOp.MAX)
     return largest.tolist()
+
+
+def gather(value: T) -> list[T]:
+    """Return what each process passed, in the order of ranks, on all of them."""
+    import torch.distributed as td
+
+    if not td.is_initialized():
+        return [value]
+    values: list[T | None] = [None] * td.get_world_size()
+    td.all_gather_object(values, value)
+    return values
+
+
+def take_from_main(tensor: torch.Tensor) -> None:
+    """Overwrite a tensor with that of the main process."""
+    import torch.distributed as td
+
+    if td.is_initialized():
+        td.broadcast(tensor, src=0)
 
 
 def agree(value: T) -> T:

@@ -165,7 +165,7 @@ def output_dir(
     `config` decides the content together with `inputs`; options that an old output does not know are at their defaults
     in it, and an input that was moved is the same. ValueError with a diff when `path` was made from another config, or
     in place from other inputs, unless `overwrite`, or in place `accept_changes`; and if another run is writing in
-    the same folder. With several processes in one `world` all come to the same decision and the main one writes the marks.
+    the same folder. With several processes in one `world` all come to the same decision, and the main one writes.
     """
     path, mark = Path(path), _mark(config, inputs)
     if _up_to_date(path, config, mark, overwrite, in_place, accept_changes):

@@ -2,7 +2,13 @@
 
 import gzip
 import json
+import logging
+import multiprocessing
+import os
 import socket
+import sys
+import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +50,55 @@ def _no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", local_only)
+
+
+@pytest.fixture
+def fork_ranks(tmp_path):
+    """`fork_ranks(body, 2)` -> (exit status, what it logged) of each process that ran `body()` as a rank of one job.
+
+    A stage's errors, but none of its imports: the processes are forked from this one. One that does not end is killed.
+    """
+
+    def rank(body, place, path) -> None:
+        from osum import log
+
+        os.environ |= place
+        logging.getLogger("osum").handlers.clear()
+        with open(path, "w", buffering=1) as sys.stderr:
+            try:
+                log.run_main(body)
+            except Exception:
+                traceback.print_exc()
+                raise
+
+    def run(body, size: int = 2, limit_s: float = 100.0) -> list[tuple[int, str]]:
+        context = multiprocessing.get_context("fork")
+        common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        logs = [tmp_path / f"rank.{n}" for n in range(size)]
+        places = [{**common, "RANK": str(n), "LOCAL_RANK": str(n)} for n in range(size)]
+        made = [context.Process(target=rank, args=(body, *of_rank)) for of_rank in zip(places, logs, strict=True)]
+        for process in made:
+            process.start()
+        end_s = time.monotonic() + limit_s
+        for process in made:
+            process.join(max(0.0, end_s - time.monotonic()))
+            process.kill()
+            process.join()
+        return [(process.exitcode, log.read_text()) for process, log in zip(made, logs, strict=True)]
+
+    return run
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port that nobody listens at."""
+    return free_port()
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 @pytest.fixture

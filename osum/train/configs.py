@@ -113,7 +113,7 @@ class TrainConfig:
     """Write the metrics to `tensorboard/` as well; needs the package of that name."""
     stall_timeout_s: float = 480.0
     """Seconds without progress after which a run writes the stacks of its threads to `stalls/` and ends; 0 for never.
-    Below the 600 s after which NCCL itself gives up."""
+    Below `EXCHANGE_TIMEOUT_S` of osum/dist.py, after which an exchange itself gives up."""
 
     def __post_init__(self) -> None:
         """Check ranges. ValueError naming the field."""
