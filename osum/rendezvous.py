@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ SAY_EVERY_S = 30.0
 LOOK_EVERY_S = 2.0
 """Seconds between two looks at whether another process has failed; a quarter, at whether all have come."""
 LINGER_S = 3 * LOOK_EVERY_S
-"""Longest time that a failed process keeps the store open for the others to hear of it, seconds."""
+"""Longest time that a failed process takes to tell the others, and that the one with the store stays, seconds."""
 GRACE_S = 90.0
 """Time that a process has to end by itself once another has failed, seconds: a checkpoint may still get its name."""
 JOINED, FAILED, HEARD = "osum/joined", "osum/failed", "osum/heard"
@@ -106,54 +106,46 @@ def failing_together(meeting: Meeting, store: Store) -> Iterator[None]:
 
     ConnectionError in place of what an exchange with a process that has failed raises.
     """
-    ended, heard = threading.Event(), []
+    ended, failure, heard = threading.Event(), [], []
     # A connection of its own: on the other one the main thread may be waiting.
-    watcher = threading.Thread(target=_watch, args=(meeting, meeting.open(SAY_EVERY_S), ended, heard), daemon=True)
+    args = (meeting, meeting.open(SAY_EVERY_S), ended, failure, heard)
+    watcher = threading.Thread(target=_watch, args=args, daemon=True)
     watcher.start()
     try:
         yield
     except Exception as err:
+        failure.append(f"rank {meeting.rank} failed: {_line(err)}")
         ended.set()
-        watcher.join()
-        first = heard or _tell(meeting, store, err)
+        watcher.join(LINGER_S)
         if meeting.serves:
             _linger(meeting, store)
-        if first and isinstance(err, RuntimeError):
-            raise ConnectionError(f"rank {meeting.rank} ends because {first[0]}") from err
+        if heard and isinstance(err, RuntimeError):
+            raise ConnectionError(f"rank {meeting.rank} ends because {heard[0]}") from err
         raise
     finally:
         ended.set()
-        watcher.join()
+        watcher.join(LINGER_S)  # not for ever: if the machine that keeps the store is lost, nothing answers
 
 
-def _watch(meeting: Meeting, store: Store, ended: threading.Event, heard: list[str]) -> None:
+def _watch(meeting: Meeting, store: Store, ended: threading.Event, failure: list[str], heard: list[str]) -> None:
+    """Look until `ended` whether another has failed; then tell the others of the `failure` here, if there is one."""
     from torch.distributed import DistError
 
-    while not ended.wait(LOOK_EVERY_S):
-        try:
-            if not store.check([FAILED]):
-                continue
+    try:
+        while not (ended.wait(LOOK_EVERY_S) or store.check([FAILED])):
+            pass
+        if (failure or not ended.is_set()) and store.check([FAILED]):
             heard.append(store.get(FAILED).decode())
+        elif failure:
+            store.set(FAILED, failure[0])
+        if heard or failure:
             store.add(HEARD, 1)
-        except DistError:
-            return  # whoever kept the store has ended: what waits for it will know
+    except DistError:
+        return  # whoever kept the store has ended: what waits for it will know
+    if heard and not ended.is_set():
         logger.error("rank %d ends because %s", meeting.rank, heard[0])
         if not ended.wait(GRACE_S):
             os._exit(1)  # not an exception: the thread that waits for the failed one would never see it
-
-
-def _tell(meeting: Meeting, store: Store, error: Exception) -> list[str]:
-    """Return what another process told before, nothing if this one is the first."""
-    from torch.distributed import DistError
-
-    first = []
-    with suppress(DistError):  # then they know
-        if store.check([FAILED]):
-            first = [store.get(FAILED).decode()]
-        else:
-            store.set(FAILED, f"rank {meeting.rank} failed: {_line(error)}")
-        store.add(HEARD, 1)
-    return first
 
 
 def _linger(meeting: Meeting, store: Store) -> None:

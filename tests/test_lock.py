@@ -58,7 +58,7 @@ def test_nothing_is_left_after_a_run(tmp_path):
 
 
 def test_an_error_inside_comes_out_as_it_was(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"gone\.tar"), only_run_in(tmp_path / "exp"):
+    with pytest.raises(FileNotFoundError, match=r"^gone\.tar$"), only_run_in(tmp_path / "exp"):
         raise FileNotFoundError("gone.tar")
     assert list(tmp_path.iterdir()) == []
 

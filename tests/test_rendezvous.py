@@ -1,6 +1,8 @@
 """Processes of a job: all meet, or those that are missing are named; when one fails, none waits for it."""
 
+import os
 import re
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,6 +23,7 @@ def quick(monkeypatch):
     """Say who is missing, and look for failures, several times a second; 2 s to end by oneself."""
     monkeypatch.setattr(rendezvous, "SAY_EVERY_S", 0.3)
     monkeypatch.setattr(rendezvous, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(rendezvous, "LINGER_S", 2.0)
     monkeypatch.setattr(rendezvous, "GRACE_S", 2.0)
 
 
@@ -89,6 +92,20 @@ def test_a_rank_that_waits_ends_when_another_has_failed(fork_ranks, quick, faili
     assert re.search(r"ERROR bad\.tar: no audio \[test_rendezvous\.py:\d+\]$", ended[failing][1], re.MULTILINE)
     other = 1 - failing
     assert f"rank {other} ends because rank {failing} failed: bad.tar: no audio" in ended[other][1]
+
+
+def test_a_rank_that_fails_ends_even_if_the_machine_of_the_first_is_lost(fork_ranks, quick):
+    def body():
+        with dist.world(60.0) as world:
+            world.barrier()
+            if world.rank == 0:
+                os.kill(os.getpid(), signal.SIGSTOP)  # its connections stay, and nothing answers
+            time.sleep(1.0)
+            raise ValueError("bad.tar: no audio")
+
+    first, last = fork_ranks(body, limit_s=30.0)
+    assert (first[0], last[0]) == (-signal.SIGKILL, 1)
+    assert "ERROR bad.tar: no audio [" in last[1]
 
 
 def test_a_rank_that_has_done_its_work_ends_nobody(fork_ranks, quick):
