@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,7 +17,7 @@ from osum.model.losses import Loss
 from osum.model.precision import autocast
 from osum.rng import rng_for
 from osum.text.template import IGNORED
-from osum.train import checkpoint, compute, memory, parallel, preemption, window
+from osum.train import checkpoint, compute, finite, memory, parallel, preemption, window
 from osum.train.board import Board
 from osum.train.configs import TrainConfig
 from osum.train.examples import Chosen, ExampleWriter
@@ -121,33 +120,28 @@ class Trainer:
         bar.close()
 
     def step(self, step: Step, meter: Meter) -> float:
-        """Make one optimizer step; return the norm of the gradient. ValueError names utterances with a loss of NaN."""
+        """Make one optimizer step; return the norm of the gradient.
+
+        ValueError on all ranks if something is not finite, naming the utterances with such a loss of any rank.
+        """
         if self.phases.enter(step.step):
             self.replica.renew()
             self.flop.renew()
             self.model.train()
         total_weight, num_units = self._global_counts(step.batches)
-        losses = []
+        losses: list[Loss] = []
         for micro, batch in enumerate(step.batches):
             with memory.naming(batch):
                 loss = self._forward(batch, step, micro)
                 total = loss.weighted_nll / total_weight + self.cfg.ctc_weight * loss.ctc / num_units
                 # The exchange averages over ranks, but the counts are global already: hence the factor.
-                scaled = total * self.world.size
-                scaled.backward()
+                (total * self.world.size).backward()
             meter.add(batch, loss)
-            losses.append((scaled.detach(), loss.nll))
+            losses.append(finite.detached(loss))
         grad_norm = parallel.clip(self.model, self.cfg.optim.max_grad_norm)
-        # Read together, so that the processor waits for the accelerator once, and not after every micro-batch.
-        *totals, norm = torch.stack([*(total for total, _ in losses), grad_norm]).tolist()
-        for total, batch, (_, nll) in zip(totals, step.batches, losses, strict=True):
-            if not math.isfinite(total):
-                bad = [k for k, v in zip(batch.keys, nll.isfinite().tolist(), strict=True) if not v] or batch.keys
-                raise ValueError(f"step {step.step}: the loss is {total}; look at utterances {bad[:8]}")
-        if not math.isfinite(norm):
-            raise ValueError(f"step {step.step}: the gradient is {norm}; unless a loss was, lower optim.lr")
+        finite.check(step.step, step.batches, losses, grad_norm)
         self.optimizer.step(self._lr_share(step.step))
-        return norm
+        return float(grad_norm)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
