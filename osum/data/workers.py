@@ -97,7 +97,7 @@ def _pool(dataset: Dataset, requests: Iterable[Any], num_workers: int, pin_memor
                 raise WorkerDiedError(str(err)) from err
             raise
         except (OSError, EOFError) as err:
-            # An answer is fetched from its worker, which may have died meanwhile. What a dataset raised is "Caught ...".
+            # An answer comes from its worker, which may have died meanwhile. What a dataset raised is "Caught ...".
             if num_workers == 0 or str(err).startswith("Caught "):
                 raise
             raise WorkerDiedError(f"DataLoader worker gave half an answer ({err!r})") from err

@@ -42,10 +42,12 @@ def learn(trainer: Trainer, dataset: PackDataset, examples: Sequence[Example], e
     """
     total = trainer.cfg.max_steps
     batch, meter = collate(examples, dataset.template, dataset.units), Meter(trainer.tasks)
+    trainer.model.train()
     for done in range(1, total + 1):
         trainer.step(Step(done - 1, 0, done - 1, total, [batch], []), meter)
         if done % every == 0 or done == total:
             num_exact = sum(exact(trainer, dataset, examples))
+            trainer.model.train()
             yield done, num_exact
             if num_exact == len(examples):
                 return

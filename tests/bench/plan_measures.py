@@ -16,7 +16,7 @@ from simulated import ROWS_PER_SHARD, open_corpus
 from whole_epoch import plan_whole
 
 from osum.audio.frames import SAMPLE_RATE_HZ
-from osum.data import survey
+from osum.data import survey, uses
 from osum.data.cells import Cell
 from osum.data.lengths import num_samples
 from osum.data.plan import EpochPlan, Planner
@@ -148,7 +148,7 @@ class _Found:
         tokens = part.positions(local, packs.tasks, packs.prompts)
         samples = num_samples(part.rows)[local]
         steps = slice(shape.first_step(window), shape.first_step(window + 1))
-        for measure, taken in enumerate((tokens, samples, survey.costs(tokens, samples, self.planner.cfg))):
+        for measure, taken in enumerate((tokens, samples, uses.costs(tokens, samples, self.planner.cfg))):
             before = np.concatenate([[0], np.cumsum(taken)])[np.append(0, packs.ends)]
             planned = np.diff(before)[: cell.num_steps * shape.ranks_in(lane)]
             self.loads[measure, steps, lane :: shape.num_lanes] = planned.reshape(cell.num_steps, -1)

@@ -21,7 +21,9 @@ def test_an_example_joins_audio_prompt_and_target(make_index, toy, task_objects,
 
 def test_a_row_without_target_is_dropped_with_its_reason(make_index, toy, task_objects, prompts):
     index = make_index(toy(1), num_shards=1)
-    assert make_example(index, Item(0, "ser", 0), task_objects, prompts) == Dropped("corpus/u000", "ser", "no_target")
+    assert make_example(index, Item(0, "ser", 0), task_objects, prompts) == Dropped(
+        "corpus/u000", "ser", "no_target", "toy"
+    )
 
 
 def test_augmentation_changes_the_audio_alone(make_index, toy, task_objects, prompts):

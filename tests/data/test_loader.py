@@ -202,10 +202,10 @@ class Deadly(PackDataset):
         super().__init__(other.index, other.tasks, other.prompts, other.template, other.units)
         self.rows = rows
 
-    def _example(self, item, epoch):
+    def _example(self, item, epoch, noted):
         if item.row in self.rows:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super()._example(item, epoch)
+        return super()._example(item, epoch, noted)
 
 
 @pytest.mark.filterwarnings("ignore")
