@@ -1,6 +1,7 @@
 """Decoding: utterances per second of our batches against each utterance alone, as the original generates.
 
-    python tests/bench/decode.py [--quick] [--vocab 16000] [--precision bfloat16] [--speech_first]
+    python tests/bench/decode.py [--quick] [--vocab 16000] [--precision bfloat16] [--speech_first] [--lora kept]
+    python tests/bench/decode.py --profile --workload mix
 
 Both sides write the same greedy texts from the same random weights, encoder 6 x 512 and LLM 8 x 512. The baseline takes
 one utterance after another through the same encoder and `generate` of transformers. Random weights never stop, so the
@@ -8,7 +9,8 @@ length of each text is drawn as targets of its task have it. Two workloads: `all
 eight tasks, as the decode stage does, so that ours encodes it once; `mix` asks each for one task of the training mix.
 The baseline writes a sample of the texts, spread over their lengths; both rates are per text. Audio is in memory on
 both sides. Rounds alternate between the sides on new utterances; ratios are medians over rounds. On a machine that
-others use, trust the ratio of processor time, with `--threads 1`. The last line of the output is one JSON object.
+others use, trust the ratio of processor time, with `--threads 1`. `--profile` adds what our side does in each part
+(`parts.py`). The last line of the output is one JSON object.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ import numpy as np
 import torch
 from bench import interleave, median_ratio, report
 from corpus import TASK_SHARES, IdTokenizer, Spec, draw_corpus, num_target_tokens
+from parts import measured, table
 from sides import PRESETS
+from torch import nn
 from transformers import GenerationConfig
 
 from osum.audio.frames import SAMPLE_RATE_HZ
@@ -31,7 +35,8 @@ from osum.eval.buckets import length_buckets
 from osum.eval.configs import DecodingConfig
 from osum.eval.speech_model import SpeechModel
 from osum.model.build import build_encoder, build_speech_llm
-from osum.model.configs import SpeechLlmConfig
+from osum.model.configs import LoraConfig, SpeechLlmConfig
+from osum.model.lora import take_lora_out
 from osum.model.precision import halve
 from osum.model.speech_llm import SpeechLLM
 from osum.rng import rng_for
@@ -61,12 +66,16 @@ def main() -> None:
         "baseline": _Baseline(_build(args), args, template),
         "ours": _Ours(_build(args), cfg, args.vocab, template),
     }
+    if args.lora == "merged":
+        take_lora_out(sides["ours"].model.llm, merge=True)
     draws = {name: {"mix": _mix, "all_tasks": _all_tasks}[name] for name in args.workload}
     counts = {"mix": args.utterances, "all_tasks": max(1, args.utterances // len(TASK_SHARES))}
     found = {}
     for name, draw in draws.items():
         rounds = [draw(counts[name], args.vocab, seed) for seed in range(args.rounds)]
         found[name] = _compare(name, sides, rounds, args.sample)
+        if args.profile:
+            found[name]["parts"] = _profile(sides["ours"], rounds[0])
     report(
         benchmark="decode",
         ratio=found[args.workload[0]]["ratio"],
@@ -77,6 +86,7 @@ def main() -> None:
         size=args.size,
         precision=args.precision,
         speech_first=args.speech_first,
+        lora=args.lora,
         batch_size=args.batch_size,
         rounds=args.rounds,
         quick=args.quick,
@@ -95,6 +105,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=16, help="the baseline writes every n-th text, by length")
     parser.add_argument("--workload", choices=("mix", "all_tasks"), nargs="+", default=["all_tasks", "mix"])
     parser.add_argument("--speech_first", action="store_true", help="speech before the prompt, on both sides")
+    parser.add_argument(
+        "--lora", choices=("none", "kept", "merged"), default="none", help="LoRA of ours; the baseline keeps its own"
+    )
+    parser.add_argument("--profile", action="store_true", help="print what our side does in each part")
     parser.add_argument("--batch_size", type=int, default=64, help="texts that ours writes together")
     args = parser.parse_args()
     if args.quick:
@@ -105,8 +119,12 @@ def _arguments() -> argparse.Namespace:
 def _build(args: argparse.Namespace) -> SpeechLLM:
     torch.manual_seed(0)
     sizes = PRESETS[args.size](args.vocab)
-    model_cfg = SpeechLlmConfig(sizes.adaptor, sizes.llm)
-    return build_speech_llm(model_cfg, build_encoder(sizes.encoder), args.vocab, args.vocab - 1, 0)
+    model_cfg = SpeechLlmConfig(sizes.adaptor, sizes.llm, None if args.lora == "none" else LoraConfig())
+    model = build_speech_llm(model_cfg, build_encoder(sizes.encoder), args.vocab, args.vocab - 1, 0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.02)
+    return model
 
 
 def _mix(count: int, vocab_size: int, seed: int) -> list[Asked]:
@@ -135,6 +153,7 @@ class _Ours:
     def __init__(self, model: SpeechLLM, cfg: DecodingConfig, vocab_size: int, template: TemplateConfig) -> None:
         # With an end token beyond the vocabulary, which the model can't write: texts have the lengths that were drawn.
         tokenizer = IdTokenizer(vocab_size + 1)
+        self.model = model
         self._speech_model = SpeechModel(model, tokenizer, {}, precision=cfg.precision, template=template)
         self._cfg = cfg
 
@@ -221,6 +240,18 @@ def _compare(
         "mean_tokens": round(float(np.mean([a.num_tokens for a in asked])), 1),
         "mean_audio_s": round(float(np.mean([len(a.example.audio) for a in asked])) / SAMPLE_RATE_HZ, 2),
     }
+
+
+def _profile(ours: _Ours, asked: Sequence[Asked]) -> dict[str, dict[str, float]]:
+    """What our side does for each of these texts, by part."""
+    with measured(ours.model) as parts:
+        cpu_s = time.process_time()
+        ours.write(asked)
+        cpu_s = time.process_time() - cpu_s
+    found = table(parts, cpu_s, len(asked))
+    for name, part in found.items():
+        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in part.items()), flush=True)
+    return found
 
 
 if __name__ == "__main__":
