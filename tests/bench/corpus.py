@@ -74,20 +74,25 @@ class Spec:
 
 
 def draw_corpus(num_utterances: int, vocab_size: int, max_target_tokens: int, seed: int) -> list[Spec]:
-    """Draw utterances of the eight-task mix; those with a longer target are redrawn, as the original drops them."""
+    """Draw utterances of the eight-task mix, each with one of five prompts of its task.
+
+    Those with a longer target are redrawn, as the original drops them.
+    """
     rng, id_rng = rng_for("corpus", seed), rng_for("ids", seed)  # apart: lengths do not depend on the vocabulary
     names, shares = list(TASK_SHARES), list(TASK_SHARES.values())
-    prompt_lens = {name: rng.integers(8, 17, 5) for name in names}
+    prompts = {name: [_ids(id_rng, vocab_size, n) for n in rng.integers(8, 17, 5)] for name in names}
     specs = []
     for number in range(num_utterances):
         task = str(rng.choice(names, p=shares))
         duration_s, num_tokens = _draw_lengths(rng, task, max_target_tokens)
-        prompt_len = int(rng.choice(prompt_lens[task]))
-        prompt_ids, target_ids = (
-            tuple(id_rng.integers(0, vocab_size - 1, n).tolist()) for n in (prompt_len, num_tokens)
-        )
+        prompt_ids = prompts[task][int(rng.integers(5))]
+        target_ids = _ids(id_rng, vocab_size, num_tokens)
         specs.append(Spec(f"u{seed}-{number}", task, int(duration_s * SAMPLE_RATE_HZ), prompt_ids, target_ids))
     return specs
+
+
+def _ids(rng: np.random.Generator, vocab_size: int, count: int) -> tuple[int, ...]:
+    return tuple(rng.integers(0, vocab_size - 1, count).tolist())
 
 
 def _draw_lengths(rng: np.random.Generator, task: str, max_target_tokens: int) -> tuple[float, int]:

@@ -1,6 +1,6 @@
 """Training: audio-seconds per second and peak memory of our step against one that works as the original's.
 
-    python tests/bench/step.py [--quick] [--vocab 151936] [--split] [--profile]
+    python tests/bench/step.py [--quick] [--vocab 151936] [--split] [--profile] [--share_prompts]
     python tests/bench/step.py --device cuda --size 7b
 
 Both sides train encoder, adaptor and LoRA on the same utterances, from the same weights, with the same optimizer; that
@@ -8,7 +8,8 @@ their losses agree is asserted before anything is timed. Both recompute the enco
 the original does; `--recompute` without a name recomputes nothing on our side. Each side lives in a process of its own;
 rounds alternate between them and ratios are medians over rounds. Peak memory is the largest resident size of the
 process (on CUDA: the largest allocation). `--split` adds the sides between the two: the baseline with one more thing
-switched each time; give it with `--recompute` alone, so that both ends of the chain agree.
+switched each time; give it with `--recompute` alone, so that both ends of the chain agree. `--share_prompts` has ours
+compute equal prompts of a pack once, beside a side `unshared` that does not.
 The last line of the output is one JSON object.
 """
 
@@ -30,6 +31,8 @@ from osum.rng import rng_for
 from osum.train.configs import ComputeConfig
 
 NUM_UTTERANCES = 6000
+OURS = ("ours", "unshared")
+"""Sides that train on packs."""
 NUM_CHECKED = 3
 """Utterances whose loss is compared."""
 TOLERANCE = {"cpu": 1e-4, "cuda": 2e-2}
@@ -52,11 +55,11 @@ class Workload:
     def for_side(self, name: str, number: int) -> list[list[Spec]]:
         """What a side trains on in a round."""
         batches = self.rounds[number]
-        return packs(_shuffled(batches), self.max_positions) if name == "ours" else batches
+        return packs(_shuffled(batches), self.max_positions) if name in OURS else batches
 
     def warmup(self, name: str) -> list[list[Spec]]:
         """What a side needs most memory for."""
-        return [self.largest_pack if name == "ours" else self.largest]
+        return [self.largest_pack if name in OURS else self.largest]
 
 
 def main() -> None:
@@ -65,8 +68,14 @@ def main() -> None:
     sizes = PRESETS[args.size](args.vocab)
     work = _workload(args)
     ways = {"baseline": Ways(), **(chain() if args.split else {}), "ours": None}
-    compute = ComputeConfig(recompute=args.recompute)
-    sides = {name: Worker(Side, sizes, way, compute, args.device, args.threads) for name, way in ways.items()}
+    if args.share_prompts:
+        ways["unshared"] = None
+    compute = ComputeConfig(recompute=args.recompute, share_prompts=args.share_prompts)
+    plain = ComputeConfig(recompute=args.recompute)
+    sides = {
+        name: Worker(Side, sizes, way, compute if name == "ours" else plain, args.device, args.threads)
+        for name, way in ways.items()
+    }
     _assert_equal(sides, work, args.device)
     for name, side in sides.items():
         side.call("step", work.warmup(name))
@@ -93,10 +102,13 @@ def _arguments() -> argparse.Namespace:
         "--recompute", nargs="*", default=["encoder"], help="parts of our model whose layers are recomputed"
     )
     parser.add_argument("--max_target_tokens", type=int, default=200, help="longer targets are redrawn")
+    parser.add_argument("--share_prompts", action="store_true", help="equal prompts of a pack are computed once")
     parser.add_argument("--split", action="store_true", help="split the gain into its parts")
     parser.add_argument("--profile", action="store_true", help="print what our step spends its time on")
     parser.add_argument("--peak_tflops", type=float, help="of the GPU in bfloat16, for MFU; by its name if left out")
     args = parser.parse_args()
+    if args.split and args.share_prompts:
+        parser.error("--split and --share_prompts add sides of their own; give one of them")
     args.vocab = args.vocab or (152_064 if args.size == "7b" else 151_936)
     if args.quick:
         args.rounds, args.batches = 2, 1
@@ -176,11 +188,14 @@ def _report(args: argparse.Namespace, work: Workload, sides: dict[str, Worker], 
         "vocab": args.vocab,
         "size": args.size,
         "max_positions": args.max_positions,
+        "share_prompts": args.share_prompts,
         "recompute": args.recompute,
         "quick": args.quick,
         "rounds": args.rounds,
         "side_threads": args.threads,
     }
+    if args.share_prompts:
+        values["ratio_of_sharing"] = round(median_ratio(cpus["unshared"], cpus["ours"]), 3)
     if args.split:
         values["split"] = _split(cpus if args.device == "cpu" else walls)
     if args.device == "cuda":
