@@ -3,13 +3,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, WhisperConfig, WhisperModel
 
 from osum.model.build import build_encoder, build_speech_llm, build_whisper, freeze
 from osum.model.configs import LlmSizes, LoraConfig, WhisperSizes
 from osum.model.ending import StopRules
 from osum.model.generate import generate
+from osum.model.packing import Packing
 from osum.model.precision import halve
+from osum.text.template import IGNORED
 
 LORA = LoraConfig(rank=2, alpha=8)
 
@@ -123,6 +126,30 @@ def test_the_output_layer_is_tied_as_configured(sulm_record, collate, tied):
     assert (model.llm.lm_head.weight is model.llm.get_input_embeddings().weight) == tied
     model(collate([0])).weighted_nll.backward()
     assert model.llm.lm_head.weight.grad.any() and model.llm.get_input_embeddings().weight.grad.any()
+
+
+@pytest.mark.parametrize(("vocab_size", "tied"), [(151_936, True), (152_064, False)])
+def test_the_vocabularies_of_qwen2_are_learnt_and_written(sulm_record, collate, prefixes, vocab_size, tied):
+    torch.manual_seed(0)
+    llm = replace(sulm_record.model.llm, tied=tied)
+    model = replace(sulm_record, vocab_size=vocab_size, model=replace(sulm_record.model, llm=llm)).build().eval()
+    named = dict(model.llm.named_parameters())
+    tables = [name for name, p in named.items() if p.shape == (vocab_size, 24)]
+    assert tables == ["model.embed_tokens.weight", "lm_head.weight"][: 1 if tied else 2]
+    batch = collate([0])
+    found = model(batch).weighted_nll
+    found.backward()
+    assert all(int(named[name].grad.any(1).sum()) > 300 for name in tables[-1:]), "the softmax reaches every row"
+    hidden = model.read(spliced(model, batch), Packing(batch.segment_lens))
+    chosen = batch.labels != IGNORED
+    nll = cross_entropy(model.llm.lm_head(hidden[chosen]), batch.labels[chosen], reduction="sum")
+    torch.testing.assert_close(found.detach(), nll.detach(), rtol=1e-5, atol=0)
+    assert all(len(text.ids) == 3 for text in generate(model, prefixes([0, 1]), [3, 3], StopRules(frozenset())))
+
+
+def spliced(model, batch):
+    speech, packing = model.embed_speech(batch.audio, batch.audio_lens)
+    return model.splice(batch.input_ids, batch.speech_mask, speech, packing)
 
 
 @pytest.fixture
