@@ -19,12 +19,24 @@ from osum.data.ledger_file import Drop, Entry, Pair
 from osum.data.plan import EpochPlan, Planner
 from osum.outputs import atomic_write
 
+FEW_DEFECTS = 10
+"""Drops that never stop a run: in a small corpus one is more than a hundredth."""
 MAX_LISTED = 1_000
 """Keys that are listed for one reason; all are counted."""
 MAX_PLANNED_AGAIN = 1_000_000
 """Rows that are planned a second time, in about a second, to compare with what the ranks asked for."""
 
 logger = log.get(__name__)
+
+
+def check_defects(num_dropped: int, num_planned: int, max_rate: float, where: str) -> None:
+    """ValueError naming the remedy if too many were dropped: what is left would not be the corpus that was meant."""
+    if num_dropped > max(FEW_DEFECTS, max_rate * num_planned):
+        share = f"{num_dropped / num_planned:.1%} > {max_rate:.1%}"
+        raise ValueError(
+            f"{where}: {num_dropped} of {num_planned} utterances could not be used ({share}); the log names them "
+            "(`data skip`). Repair or index the data again, or raise data.max_defect_rate"
+        )
 
 
 def summary(planner: Planner, planned: EpochPlan) -> str:
@@ -101,6 +113,10 @@ class EpochLedger:
         ]
         if wrong:
             raise self._error(f"planned rows are not used + dropped; {'; '.join(wrong)}")
+
+    def check_defects(self, max_rate: float) -> None:
+        """ValueError if more than this share of the planned rows was dropped; FEW_DEFECTS always may be."""
+        check_defects(self.num_defects, self.planned.total(), max_rate, f"epoch {self.epoch}")
 
     def check_planned(self, wanted: Counter[Pair]) -> None:
         """ValueError naming corpora and tasks where the rows that the ranks asked for are not those of the plan."""

@@ -20,7 +20,7 @@ from osum import log
 from osum.data.collate import Units, collate, placeholder
 from osum.data.examples import Dropped, Item, Prompts, TargetTask, make_example
 from osum.data.index import Index
-from osum.data.ledger import EpochLedger, epoch_ledger, summary
+from osum.data.ledger import EpochLedger, check_defects, epoch_ledger, summary
 from osum.data.ledger_file import LedgerFile
 from osum.data.lengths import Lengths
 from osum.data.plan import EpochPlan, EvalPlan, Planner
@@ -196,12 +196,17 @@ class TrainLoader:
         num_workers: int = 0,
         pin_memory: bool = False,
         ledger_dir: Path | None = None,
+        max_defect_rate: float = 1.0,
     ) -> None:
-        """What becomes of the utterances of each rank is noted in `ledger_dir`."""
+        """What becomes of the utterances of each rank is noted in `ledger_dir`.
+
+        `max_defect_rate` of them may be unusable: an epoch is judged by its ledger, and what is beyond half at once.
+        """
         self._dataset, self._planner = dataset, Planner(dataset.index, lengths, cfg, seed)
         self._rank, self._world_size = rank, world_size
         self._num_workers, self._pin_memory = num_workers, pin_memory
         self._ledger = LedgerFile(ledger_dir, rank, world_size, self._planner.identity)
+        self._max_defect_rate, self._num_planned, self._num_dropped = max_defect_rate, 0, 0
         # Workers prefetch across the end of an epoch while the main process is still in it: two plans are in use.
         self.plan = lru_cache(maxsize=2)(self._plan)
 
@@ -236,8 +241,13 @@ class TrainLoader:
         self._ledger.write()
 
     def ledger(self, epoch: int) -> EpochLedger:
-        """Account for a finished epoch, of which all ranks have written. ValueError if it does not add up."""
-        return epoch_ledger(self._dataset.index, self.plan(epoch), epoch, self._ledger.entries(epoch))
+        """Account for a finished epoch, of which all ranks have written.
+
+        ValueError if it does not add up, or if too many utterances were dropped.
+        """
+        found = epoch_ledger(self._dataset.index, self.plan(epoch), epoch, self._ledger.entries(epoch))
+        found.check_defects(self._max_defect_rate)
+        return found
 
     def _of_this_plan(self, known: EpochStart) -> EpochStart:
         if known.plan in ("", self._planner.identity):
@@ -277,6 +287,9 @@ class TrainLoader:
         planned = Counter((index.corpus(item.row), item.task) for p in packs for item in p.items)
         used = Counter(pair for p in packs for pair in trained_pairs(p.batch))
         self._ledger.add(epoch, step, planned, used, dropped, [(n.key, n.remark) for n in noted])
+        self._num_planned += planned.total()
+        self._num_dropped += len(dropped)
+        check_defects(self._num_dropped, self._num_planned, max(0.5, self._max_defect_rate), f"up to step {step}")
 
 
 def trained_pairs(batch: Batch) -> Iterator[tuple[str, str]]:

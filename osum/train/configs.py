@@ -150,7 +150,14 @@ class CorpusConfig:
     """Mixing and packing, and the speed of the audio."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Reverberation, noise and volume in training; its lists decide the result, and are compared as other inputs."""
+    max_defect_rate: float = 0.01
+    """Share of an epoch's utterances that may be unreadable (ten always may), 0 to 1; half of them stop it at once."""
     max_valid_utts: int = 500
     """Utterances of the dev set that validation uses, spread evenly."""
     num_workers: int = 0
     """Loader processes per rank; their number changes no result."""
+
+    def __post_init__(self) -> None:
+        """ValueError for a share that is none."""
+        if not 0 <= self.max_defect_rate <= 1:
+            raise ValueError(f"data.max_defect_rate is {self.max_defect_rate}; it must lie between 0 and 1")

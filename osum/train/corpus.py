@@ -75,6 +75,7 @@ class Corpus:
             num_workers=self._cfg.num_workers,
             pin_memory=world.device.type == "cuda",
             ledger_dir=ledger_dir,
+            max_defect_rate=self._cfg.max_defect_rate,
         )
 
     def valid_packs(self, world: dist.World) -> Callable[[], Iterator[LoadedPack]]:

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from osum.data import ledger as ledger_module
 from osum.data import lengths
 from osum.data.examples import Dropped
-from osum.data.ledger import epoch_ledger, summary
+from osum.data.ledger import check_defects, epoch_ledger, summary
 from osum.data.ledger_file import LedgerFile
 from osum.data.plan import Planner
 from osum.data.plan_config import PlanConfig
@@ -202,3 +203,19 @@ def test_an_epoch_that_is_not_noted_as_a_whole_is_said_to_be(planner, tmp_path, 
 def test_the_summary_names_what_was_left_out(planner):
     line = summary(planner, planner.epoch(0))
     assert "utterances=40 " in line and " too_long=1 " in line
+
+
+@pytest.mark.parametrize(
+    ("dropped", "planned", "rate", "stops"),
+    [
+        (10, 20, 0.0, False),
+        (11, 20, 0.5, True),
+        (11, 2000, 0.01, False),
+        (21, 2000, 0.01, True),
+        (2000, 2000, 1.0, False),
+    ],
+)
+def test_more_than_some_defects_are_an_error(dropped, planned, rate, stops):
+    said = rf"epoch 3: {dropped} of {planned} utterances could not be used .*max_defect_rate"
+    with pytest.raises(ValueError, match=said) if stops else nullcontext():
+        check_defects(dropped, planned, rate, "epoch 3")

@@ -274,6 +274,35 @@ def test_a_stalled_read_is_skipped_and_counted(parts, monkeypatch, tmp_path):
     assert (ledger.read, ledger.num_used, {d.key for d in ledger.dropped["stalled"]}) == (60, 58, stalled)
 
 
+@pytest.mark.parametrize(
+    ("allowed", "num_lost", "message"), [(0.01, 40, "up to step"), (0.01, 15, "epoch 0"), (1.0, 60, None)]
+)
+def test_a_damaged_corpus_is_not_trained_on(parts, monkeypatch, tmp_path, allowed, num_lost, message):
+    dataset, table = parts
+    read = Index.samples
+
+    def samples(self, row):
+        if row < num_lost:
+            raise ValueError("a.tar: damaged")
+        return read(self, row)
+
+    monkeypatch.setattr(Index, "samples", samples)
+    loader = TrainLoader(dataset, table, CFG, 1, ledger_dir=tmp_path, max_defect_rate=allowed)
+
+    def epoch():
+        for _ in itertools.takewhile(lambda s: s.epoch == 0, loader.steps()):
+            pass
+        return loader.ledger(0)
+
+    if message is None:
+        assert epoch().num_defects == 60
+        return
+    with pytest.raises(
+        ValueError, match=rf"{message}.*: \d+ of \d+ utterances could not be used .*raise data.max_defect_rate"
+    ):
+        epoch()
+
+
 def test_evaluation_visits_every_pair_once(parts):
     dataset, table = parts
     planned = plan_eval(dataset.index, table, CFG)
