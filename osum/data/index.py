@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -47,6 +48,8 @@ CLIP_FIELD = "clip"
 """Field of a line of `utterances.jsonl` beside those of an utterance, if it is part of its file: a `Clip`."""
 MAX_RATE_RATIO = audio_io.MAX_RATE_HZ // SAMPLE_RATE_HZ
 """A row of n samples at 16 kHz may come from so many times n at the rate of its file."""
+COUNTED_ROWS = 1_000_000
+"""Rows that are counted together, which bounds the memory for it."""
 MAX_CHECKED_ROWS = 1_000_000
 """So many rows are compared with their hash when an index is opened; more would take seconds."""
 VERSION = 2
@@ -107,6 +110,14 @@ class Index:
     def __reduce__(self) -> tuple[Any, ...]:
         # A worker maps the files itself: pickling a memory map would copy it, and file numbers mean nothing elsewhere.
         return Index.open, (self.folder,)
+
+    @cached_property
+    def num_rows_of_corpora(self) -> np.ndarray:
+        """(C,) int64 rows of each corpus of the header; all rows are looked at, once."""
+        counts = np.zeros(len(self.header.corpora), dtype=np.int64)
+        for first in range(0, len(self.rows), COUNTED_ROWS):
+            counts += np.bincount(self.rows["corpus"][first : first + COUNTED_ROWS], minlength=len(counts))
+        return counts
 
     def key(self, row: int) -> str:
         """Return the key of a row."""

@@ -26,6 +26,8 @@ class PlanConfig:
     """
     corpus_weights: dict[str, float] = field(default_factory=dict)
     """Visits per utterance and epoch by corpus, any positive number; a corpus that is not named has 1."""
+    corpus_temperature: float = 1.0
+    """T >= 1 evens corpora out: each has visits in proportion to (those by its weight)^(1/T), as many in all."""
     shuffle_block_shards: int = 64
     """Shards shuffled together, which bounds how many a virtual rank has open; > 0."""
     speeds: list[float] = field(default_factory=list)
@@ -44,6 +46,8 @@ class PlanConfig:
         for name in ("virtual_ranks", "max_tokens", "max_audio_s", "shuffle_block_shards"):
             if not 0 < getattr(self, name) < math.inf:  # NaN is neither
                 raise ValueError(f"plan.{name} is {getattr(self, name)}; it must be positive and finite")
+        if not 1 <= self.corpus_temperature < math.inf:
+            raise ValueError(f"plan.corpus_temperature is {self.corpus_temperature}; it must be at least 1 and finite")
         for name in ("cost_per_s", "cost_per_s2"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"plan.{name} is {getattr(self, name)}; it must be a number, and not negative")

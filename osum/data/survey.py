@@ -40,6 +40,9 @@ NOT_SURVEYED = ("virtual_ranks", "shuffle_block_shards")
 """Options on which the survey does not depend."""
 VERSION = 2
 
+MAX_EVENED_VISITS = 1_000
+"""Visits an epoch to which a temperature may raise a corpus: more is a mistake, and the sums of each are kept."""
+
 logger = log.get(__name__)
 
 
@@ -111,8 +114,23 @@ def make(index: Index, lengths: Lengths, cfg: PlanConfig) -> Survey:
 
 
 def corpus_weights(index: Index, cfg: PlanConfig) -> np.ndarray:
-    """Visits per utterance and epoch of each corpus of the header."""
-    return np.array([cfg.corpus_weights.get(c, 1.0) for c in index.header.corpora])
+    """(C,) visits per utterance and epoch of each corpus of the header.
+
+    ValueError naming a corpus that the temperature has visited more than MAX_EVENED_VISITS times an epoch.
+    """
+    weights = np.array([cfg.corpus_weights.get(c, 1.0) for c in index.header.corpora])
+    if cfg.corpus_temperature == 1:
+        return weights
+    visits = weights * index.num_rows_of_corpora
+    evened = np.where(visits > 0, visits, 0.0) ** (1 / cfg.corpus_temperature)
+    evened *= visits.sum() / evened.sum() / np.maximum(index.num_rows_of_corpora, 1)
+    for corpus, weight in zip(index.header.corpora, evened, strict=True):
+        if weight > MAX_EVENED_VISITS:
+            raise ValueError(
+                f"plan.corpus_temperature {cfg.corpus_temperature} has {corpus} visited {weight:.0f} times; more than "
+                f"{MAX_EVENED_VISITS} is a mistake: lower it, or the weight of this corpus"
+            )
+    return evened
 
 
 def pack_budget(cfg: PlanConfig) -> Budget:

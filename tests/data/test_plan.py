@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -83,6 +84,24 @@ def test_corpus_weights_are_exact_over_epochs(table):
         assert len({(i.row, i.copy) for i in found}) == len(found)
         np.add.at(visits, [i.row for i in found], 1)
     assert set(visits) == {13}
+
+
+def test_a_temperature_evens_corpora_out(make_index, toy, task_objects, prompts, tokenizer):
+    rare = [replace(u, key=f"rare-{n}", corpus="rare") for n, u in enumerate(toy(4))]
+    index = make_index([*toy(64), *rare])
+    table = index, lengths.build(index, task_objects, prompts, SulmTemplate(tokenizer))
+    shares = {}
+    for temperature in (1.0, 2.0):
+        visits = Counter()
+        for epoch in range(10):
+            found = items(plan(*table, replace(CFG, corpus_temperature=temperature), seed=1, epoch=epoch))
+            visits.update(index.corpus(i.row) for i in found)
+        shares[temperature] = (visits["toy"], visits["rare"])
+    assert shares[1.0] == (640, 40)
+    # 64 : 4 becomes 8 : 2, of 680 visits in all.
+    assert shares[2.0] == pytest.approx((544, 136), abs=4)
+    with pytest.raises(ValueError, match=r"corpus_temperature is 0.5; it must be at least 1"):
+        PlanConfig(corpus_temperature=0.5)
 
 
 def test_what_does_not_fit_is_counted(table):
