@@ -155,8 +155,8 @@ def bpe(tokenizer_dir):
 def write_shards(folder: Path, count: int, seed: int) -> None:
     """Write a split of seeded noise, 0.3 to 1.2 s each, in two shards, serving ASR and SGC."""
     from osum.audio import io
-    from osum.data import index_writer
-    from osum.data.shards import ShardWriter, shard_name
+    from osum.data.store import index_writer
+    from osum.data.store.shards import ShardWriter, shard_name
     from osum.types import Utterance
 
     folder.mkdir(parents=True)

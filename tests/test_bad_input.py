@@ -17,7 +17,7 @@ import soundfile
 
 from osum import outputs
 from osum.bin import annotate, shard
-from osum.data.index import Index
+from osum.data.store.index import Index
 
 NUM_GOOD = 8
 STAGES = ("prepare_labelled", "annotate", "shard")

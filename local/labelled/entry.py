@@ -11,7 +11,7 @@ from lhotse.supervision import AlignmentItem
 
 from labelled.config import COLUMNS
 from labelled.lists import BadRow
-from osum.data.ages import age_class
+from osum.data.corpora.ages import age_class
 
 _SLACK_S = 0.05
 

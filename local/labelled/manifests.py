@@ -12,7 +12,7 @@ from labelled.entry import fields_of, to_recording, to_supervision
 from labelled.lists import BadRow, read_list
 from osum import log
 from osum.data.drops import Drops
-from osum.data.shards import check_key
+from osum.data.store.shards import check_key
 
 logger = log.get("prepare_labelled")
 

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osum import config, log, outputs, tasks
-from osum.data.configs import FilterConfig, TokenizerConfig
-from osum.data.data_card import DataCard
+from osum.data.corpora.configs import FilterConfig, TokenizerConfig
+from osum.data.corpora.data_card import DataCard
+from osum.data.corpora.manifests import RECORDINGS, SUPERVISIONS, find_corpora
+from osum.data.corpora.splits import SPLITS, SplitConfig
 from osum.data.drops import Drops
-from osum.data.manifests import RECORDINGS, SUPERVISIONS, find_corpora
-from osum.data.splits import SPLITS, SplitConfig
 from osum.types import Utterance
 
 if TYPE_CHECKING:
-    from osum.data.annotation import Annotator
+    from osum.data.corpora.annotation import Annotator
 
 logger = log.get(__name__)
 
@@ -69,8 +69,8 @@ class AnnotateConfig:
 def annotate(cfg: AnnotateConfig, folders: list[Path], out_dir: Path) -> Drops:
     """Write all outputs of the stage to `out_dir` and return the ledger. ValueError if too much data is defective."""
     # Here and not above: a rerun that has nothing to do need not wait for Lhotse and transformers.
-    from osum.data.annotation import Annotator
-    from osum.data.vocabulary import write_vocabulary
+    from osum.data.corpora.annotation import Annotator
+    from osum.data.corpora.vocabulary import write_vocabulary
 
     annotator = Annotator(cfg.tasks, cfg.filters, cfg.split, cfg.labels_dir, cfg.max_cuts)
     train, card = write_cuts(annotator, folders, out_dir)
@@ -84,7 +84,7 @@ def write_cuts(annotator: Annotator, folders: list[Path], out_dir: Path) -> tupl
     """Write `<split>.jsonl.gz` for every split; return the training utterances and what the data card counts."""
     from lhotse import CutSet
 
-    from osum.data.cuts import utterance
+    from osum.data.corpora.cuts import utterance
 
     train, card = [], DataCard()
     with ExitStack() as stack:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from osum import config, dist, log, outputs
 from osum.data.drops import Drops
-from osum.data.index import Index
+from osum.data.store.index import Index
 from osum.eval import hypotheses, parts
 from osum.eval.configs import DecodingConfig
 from osum.eval.hypotheses import HypothesisSet

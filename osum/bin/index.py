@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from osum import config, log, outputs, tasks
-from osum.data.configs import FilterConfig, TokenizerConfig
+from osum.data.corpora.configs import FilterConfig, TokenizerConfig
 from osum.data.drops import Drops
-from osum.data.index import Index
 from osum.data.sources.config import SourceConfig
+from osum.data.store.index import Index
 
 logger = log.get(__name__)
 
@@ -69,7 +69,7 @@ def index(cfg: IndexConfig) -> None:
 def run(cfg: IndexConfig, out: Path) -> None:
     """Write all splits into `out`. ValueError as `index`."""
     # Here and not above: a rerun that has nothing to do need not wait for Lhotse.
-    from osum.data.indexing import index_split
+    from osum.data.sources.indexing import index_split
     from osum.data.sources.judge import Wanted
 
     wanted, total = Wanted(cfg.tasks, cfg.filters, cfg.decode), Drops()
@@ -82,7 +82,7 @@ def run(cfg: IndexConfig, out: Path) -> None:
         total.merge(drops)
     total.settle(out, cfg.out_dir, cfg.max_defect_rate)
     if cfg.tokenizer is not None:
-        from osum.data.vocabulary import write_vocabulary
+        from osum.data.corpora.vocabulary import write_vocabulary
 
         train = Index.open(out / "train")
         write_vocabulary(out / "tokenizer", [train.utterance(r) for r in range(len(train))], cfg.tasks, cfg.tokenizer)

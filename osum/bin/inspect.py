@@ -21,7 +21,7 @@ from osum import config, log, outputs, tasks
 from osum.audio import io
 from osum.audio.frames import SAMPLE_RATE_HZ
 from osum.audio.play import play
-from osum.data.index import Index
+from osum.data.store.index import Index
 from osum.text.configs import PAPER, TemplateConfig
 from osum.types import Example, Utterance
 

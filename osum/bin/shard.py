@@ -70,7 +70,7 @@ def shard(cfg: ShardConfig) -> None:
 def run(cfg: ShardConfig, out: Path) -> None:
     """Write all splits into `out`, where an earlier run may have left some. ValueError as `shard`."""
     # Here and not above: a rerun that has nothing to do need not wait for Lhotse.
-    from osum.data.shard_records import forget_defective
+    from osum.data.corpora.shard_records import forget_defective
 
     total, splits = Drops(), cfg.splits or _splits(cfg.cuts_dir)
     manifests = {split: _manifest(cfg, split) for split in splits}
@@ -88,8 +88,8 @@ def run(cfg: ShardConfig, out: Path) -> None:
 
 
 def _write(cfg: ShardConfig, manifest: Path, folder: Path, listed_as: Path) -> Drops:
-    from osum.data.cut_table import read_table
-    from osum.data.sharding import shard_ends, shuffled, write_split
+    from osum.data.corpora.cut_table import read_table
+    from osum.data.corpora.sharding import shard_ends, shuffled, write_split
 
     folder.mkdir(exist_ok=True)
     table = read_table(manifest, folder / COPY_NAME)

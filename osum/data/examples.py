@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from osum.audio.speed import change_speed, sped_length
-from osum.data.index import Index, MissingError
-from osum.data.storage import StalledError
+from osum.data.store.index import Index, MissingError
+from osum.data.store.storage import StalledError
 from osum.types import Example, Utterance
 
 Prompts = Mapping[str, Mapping[str, Sequence[str]]]

@@ -11,7 +11,7 @@ import numpy as np
 
 from osum import log
 from osum.audio.frames import SAMPLE_RATE_HZ
-from osum.data.index import Index
+from osum.data.store.index import Index
 from osum.text.normalize import split_units
 
 NUM_BINS = 15

@@ -11,8 +11,8 @@ from osum import log, tasks
 from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from osum.data.drops import Drops
 from osum.data.examples import Dropped, Prompts, compose, why_unread
-from osum.data.index import Index
-from osum.data.storage import StalledError
+from osum.data.store.index import Index
+from osum.data.store.storage import StalledError
 from osum.eval.buckets import length_buckets
 from osum.eval.configs import DecodingConfig
 from osum.eval.hypotheses import Hypothesis

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from osum.data.drops import Drops
-from osum.data.index import Index
+from osum.data.store.index import Index
 from osum.eval import hypotheses
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from osum import tasks
-from osum.data.index import Index
+from osum.data.store.index import Index
 from osum.eval.swap import derangement
 from osum.rng import rng_for
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from osum.audio.frames import SAMPLE_RATE_HZ
-from osum.data.collate import collate_prefixes
 from osum.data.examples import Prompts, prompts_for
+from osum.data.load.collate import collate_prefixes
 from osum.eval.buckets import length_buckets
 from osum.eval.configs import DecodingConfig
 from osum.eval.samples import samples_of

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 
 from osum import dist, log
-from osum.data.loader import FIRST_EPOCH, EpochStart
+from osum.data.load.loader import FIRST_EPOCH, EpochStart
 from osum.outputs import DISK_FULL, atomic_write, move_durably
 from osum.train.optim import Optimizer
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from osum import tasks
 from osum.audio.augment import SpecAugmentConfig
-from osum.data.augment_config import AugmentConfig
-from osum.data.plan_config import PlanConfig
+from osum.data.load.augment_config import AugmentConfig
+from osum.data.plan.config import PlanConfig
 
 
 @dataclass

@@ -11,11 +11,12 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from osum import dist, tasks
-from osum.data import augmentation, lengths
 from osum.data.examples import make_example
-from osum.data.index import Index
-from osum.data.loader import AudioAugment, LoadedPack, PackDataset, TrainLoader, eval_batches
-from osum.data.plan import EvalPlan, plan_eval
+from osum.data.load import augmentation
+from osum.data.load.loader import AudioAugment, LoadedPack, PackDataset, TrainLoader, eval_batches
+from osum.data.plan import lengths
+from osum.data.plan.planner import EvalPlan, plan_eval
+from osum.data.store.index import Index
 from osum.text import tokenizer as text_tokenizer
 from osum.text.template import Template
 from osum.text.units import CtcUnits

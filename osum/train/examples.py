@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from osum import log
-from osum.data.collate import collate_prefixes
+from osum.data.load.collate import collate_prefixes
 from osum.dist import World
 from osum.model.ending import Generated, StopRules
 from osum.model.generate import generate

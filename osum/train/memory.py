@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ
-from osum.data.collate import collate
-from osum.data.plan_config import PlanConfig
+from osum.data.load.collate import collate
+from osum.data.plan.config import PlanConfig
 from osum.text.template import Template
 from osum.train.configs import OptimConfig
 from osum.train.optim import is_for_muon

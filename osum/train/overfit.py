@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from osum.data.collate import collate, collate_prefixes
 from osum.data.examples import Item, make_example
-from osum.data.loader import PackDataset, Step
+from osum.data.load.collate import collate, collate_prefixes
+from osum.data.load.loader import PackDataset, Step
 from osum.eval.requests import rows_of
 from osum.model.ending import StopRules
 from osum.model.generate import generate

@@ -12,7 +12,7 @@ import torch.distributed as td
 import torch.distributed.checkpoint as dcp
 
 from osum import log
-from osum.data.loader import FIRST_EPOCH, EpochStart
+from osum.data.load.loader import FIRST_EPOCH, EpochStart
 from osum.dist import World
 from osum.train import checkpoint
 from osum.train.optim import Optimizer

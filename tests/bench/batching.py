@@ -15,7 +15,7 @@ from corpus import Spec
 from torch import Tensor
 
 from osum.audio.frames import num_mel_frames
-from osum.data.balance import Budget, Sizes, deal_all
+from osum.data.plan.balance import Budget, Sizes, deal_all
 from osum.rng import rng_for
 from osum.text.template import IGNORED
 

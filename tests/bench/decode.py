@@ -30,7 +30,7 @@ from torch import nn
 from transformers import GenerationConfig
 
 from osum.audio.frames import SAMPLE_RATE_HZ
-from osum.data.collate import collate_prefixes
+from osum.data.load.collate import collate_prefixes
 from osum.eval.buckets import length_buckets
 from osum.eval.configs import DecodingConfig
 from osum.eval.speech_model import SpeechModel

@@ -34,8 +34,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from bench import interleave, median_ratio, report  # noqa: E402
 from resume import make_inputs  # noqa: E402
 
-from osum.data.loader import EpochStart, Step  # noqa: E402
-from osum.data.plan_config import PlanConfig  # noqa: E402
+from osum.data.load.loader import EpochStart, Step  # noqa: E402
+from osum.data.plan.config import PlanConfig  # noqa: E402
 from osum.dist import World  # noqa: E402
 from osum.model.configs import AdaptorConfig, LlmSizes, SpeechLlmConfig, WhisperSizes  # noqa: E402
 from osum.model.folder import SulmRecord  # noqa: E402

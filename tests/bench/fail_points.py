@@ -114,7 +114,7 @@ def while_an_old_one_is_removed() -> None:
 
 def in_a_line_of_the_ledger() -> None:
     """With half of a line written, the third time: before a checkpoint, or at the end of an epoch."""
-    from osum.data.ledger_file import LedgerFile
+    from osum.data.load.ledger_file import LedgerFile
 
     def half(ledger: LedgerFile) -> None:
         with open(ledger._folder / "ledger.0.jsonl", "a") as f:
@@ -125,7 +125,7 @@ def in_a_line_of_the_ledger() -> None:
 
 def before_the_ledger_of_an_epoch() -> None:
     """The first epoch is over, and not accounted for."""
-    from osum.data.ledger import EpochLedger
+    from osum.data.load.ledger import EpochLedger
 
     before(EpochLedger, "save", 1)
 

@@ -10,8 +10,8 @@ from scipy.signal import lfilter
 
 from osum.audio import io
 from osum.audio.frames import SAMPLE_RATE_HZ
-from osum.data import index_writer
-from osum.data.shards import LIST_NAME, ShardWriter, shard_name
+from osum.data.store import index_writer
+from osum.data.store.shards import LIST_NAME, ShardWriter, shard_name
 from osum.rng import rng_for
 from osum.text import tokenizer as tokenizers
 from osum.types import Utterance

@@ -22,11 +22,11 @@ from torch.utils.data import DataLoader, IterableDataset
 from osum import tasks
 from osum.audio.frames import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from osum.audio.io import to_float
-from osum.data import lengths
-from osum.data.index import Index
-from osum.data.loader import PackDataset, TrainLoader
-from osum.data.plan_config import PlanConfig
-from osum.data.shards import LIST_NAME
+from osum.data.load.loader import PackDataset, TrainLoader
+from osum.data.plan import lengths
+from osum.data.plan.config import PlanConfig
+from osum.data.store.index import Index
+from osum.data.store.shards import LIST_NAME
 from osum.rng import rng_for
 from osum.text import tokenizer as tokenizers
 from osum.text.template import IGNORED, SulmTemplate

@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from osum import config, tasks
 from osum.audio.frames import num_speech_embeddings
 from osum.data.examples import compose
-from osum.data.index import Index
+from osum.data.store.index import Index
 from osum.model.configs import LoraConfig
 from osum.model.lora import add_lora
 from osum.rng import rng_for

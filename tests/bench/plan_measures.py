@@ -16,11 +16,11 @@ from simulated import ROWS_PER_SHARD, open_corpus
 from whole_epoch import plan_whole
 
 from osum.audio.frames import SAMPLE_RATE_HZ
-from osum.data import survey, uses
-from osum.data.cells import Cell
-from osum.data.lengths import num_samples
-from osum.data.plan import EpochPlan, Planner
-from osum.data.plan_config import PlanConfig
+from osum.data.plan import survey, uses
+from osum.data.plan.cells import Cell
+from osum.data.plan.config import PlanConfig
+from osum.data.plan.lengths import num_samples
+from osum.data.plan.planner import EpochPlan, Planner
 from osum.rng import rng_for
 
 SEED = 1

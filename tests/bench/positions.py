@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from osum import config, tasks
-from osum.data import lengths
-from osum.data.configs import TokenizerConfig
-from osum.data.index import Index
-from osum.data.packs import Packs, joined
-from osum.data.plan import Planner
-from osum.data.plan_config import PlanConfig
-from osum.data.vocabulary import reserved
+from osum.data.corpora.configs import TokenizerConfig
+from osum.data.corpora.vocabulary import reserved
+from osum.data.plan import lengths
+from osum.data.plan.config import PlanConfig
+from osum.data.plan.packs import Packs, joined
+from osum.data.plan.planner import Planner
+from osum.data.store.index import Index
 from osum.text import added_tokens
 from osum.text import tokenizer as tokenizers
 from osum.text.template import SulmTemplate

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from osum.data import index_writer
-from osum.data.cut_table import read_table
-from osum.data.sharding import shard_ends, shuffled
-from osum.data.shards import Placed, shard_name
+from osum.data.corpora.cut_table import read_table
+from osum.data.corpora.sharding import shard_ends, shuffled
+from osum.data.store import index_writer
+from osum.data.store.shards import Placed, shard_name
 from osum.rng import rng_for
 from osum.types import Utterance
 

@@ -12,7 +12,7 @@ from batching import padded
 from corpus import IdTokenizer, Spec
 from torch import Tensor, nn
 
-from osum.data.collate import collate
+from osum.data.load.collate import collate
 from osum.model.build import build_encoder, build_speech_llm
 from osum.model.configs import AdaptorConfig, LlmSizes, LoraConfig, SpeechLlmConfig, WhisperSizes
 from osum.model.precision import halve

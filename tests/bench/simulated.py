@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from osum.audio.frames import SAMPLE_RATE_HZ, num_speech_embeddings
-from osum.data.index import ROW, Header, Index
-from osum.data.lengths import Lengths
+from osum.data.plan.lengths import Lengths
+from osum.data.store.index import ROW, Header, Index
 from osum.rng import rng_for
 
 ROWS_PER_SHARD = 1000

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from osum.data.draws import Draws, usable
 from osum.data.hashing import mix, salt
-from osum.data.index import Index
-from osum.data.lengths import Lengths, num_samples
-from osum.data.packing import complete, first_fit
-from osum.data.plan_config import PlanConfig
-from osum.data.shares import TaskMix
-from osum.data.survey import pack_budget
+from osum.data.plan.config import PlanConfig
+from osum.data.plan.draws import Draws, usable
+from osum.data.plan.lengths import Lengths, num_samples
+from osum.data.plan.packing import complete, first_fit
+from osum.data.plan.shares import TaskMix
+from osum.data.plan.survey import pack_budget
+from osum.data.store.index import Index
 
 BLOCK_SHARDS = 8
 

@@ -4,7 +4,7 @@ import pytest
 import soundfile
 
 from osum.bin.index import IndexConfig, main
-from osum.data.index import Index
+from osum.data.store.index import Index
 from tests.data.foreign import speech, write_list, write_tar
 
 
@@ -32,9 +32,9 @@ def argv(tmp_path, repo_root):
 
 def test_training_reads_what_it_writes(argv, tmp_path, bpe):
     from osum import tasks
-    from osum.data import lengths
-    from osum.data.loader import PackDataset, TrainLoader
-    from osum.data.plan_config import PlanConfig
+    from osum.data.load.loader import PackDataset, TrainLoader
+    from osum.data.plan import lengths
+    from osum.data.plan.config import PlanConfig
     from osum.text.template import SulmTemplate
 
     main([*argv, "--max_defect_rate=0.1", "--num_procs=2"])

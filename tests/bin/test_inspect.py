@@ -8,7 +8,7 @@ import soundfile
 
 from osum import config
 from osum.bin.inspect import InspectConfig, main
-from osum.data.index import Index
+from osum.data.store.index import Index
 from osum.text.configs import TemplateConfig
 
 

@@ -9,7 +9,7 @@ import soundfile
 
 from osum.audio import io
 from osum.bin.shard import main, shard
-from osum.data.index import Index, speaker_hash
+from osum.data.store.index import Index, speaker_hash
 from tests.bin.shard_stage import contents, make_cut
 
 
@@ -108,7 +108,7 @@ def test_a_killed_writer_leaves_nothing_that_looks_finished(stage, cuts, tmp_pat
     def killed(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("osum.data.sharding.verify", killed)
+    monkeypatch.setattr("osum.data.corpora.sharding.verify", killed)
     with pytest.raises(KeyboardInterrupt):
         shard(stage(cuts))
     assert not (tmp_path / "shards").exists()

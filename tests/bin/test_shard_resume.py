@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+from tests.data.test_shards import flip
 
 from osum.bin.shard import shard
-from osum.data import sharding
+from osum.data.corpora import sharding
+from osum.data.corpora.shard_records import read_records
 from osum.data.processes import map_fresh
-from osum.data.shard_records import read_records
 from tests.bin.shard_stage import contents, make_cut
-from tests.data.test_shards import flip
 
 UNFINISHED = ".shards.unfinished"
 
@@ -170,7 +170,7 @@ def test_tars_of_other_cuts_or_another_format_are_written_again(stopped, stage, 
 
 def _keys(config, tmp_path):
     """The keys of each tar, as another run of the same config places them."""
-    from osum.data.shards import read_placed
+    from osum.data.store.shards import read_placed
 
     elsewhere = replace(config, out_dir=tmp_path / "elsewhere")
     shard(elsewhere)

@@ -12,7 +12,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import osum
 from osum.bin import decode, train_sulm, train_whisper
-from osum.data.index import Index
+from osum.data.store.index import Index
 from osum.eval import hypotheses
 from osum.eval.configs import DecodingConfig
 from osum.model.folder import load_sulm

@@ -11,11 +11,11 @@ import pytest
 
 from osum import tasks
 from osum.audio import io
-from osum.data import index_writer
-from osum.data.configs import FilterConfig
+from osum.data.corpora.configs import FilterConfig
 from osum.data.drops import Drops
-from osum.data.index import Index
-from osum.data.shards import ShardWriter, shard_name
+from osum.data.store import index_writer
+from osum.data.store.index import Index
+from osum.data.store.shards import ShardWriter, shard_name
 from osum.types import Utterance
 
 MakeIndex = Callable[..., Index]
@@ -103,8 +103,8 @@ def prompts() -> dict[str, dict[str, tuple[str, ...]]]:
 @pytest.fixture
 def index_of(tmp_path: Path, repo_root: Path) -> Callable[..., tuple[Index, Drops]]:
     """Index one source, and return its index and ledger: `index_of("wenet_raw", path, language="zh")`."""
-    from osum.data.indexing import index_split
     from osum.data.sources.config import SourceConfig
+    from osum.data.sources.indexing import index_split
     from osum.data.sources.judge import Wanted
 
     def index(source_format: str, path: Path, decode: bool = False, num_procs: int = 1, **options: str):

@@ -6,7 +6,7 @@ import pytest
 from osum import tasks
 from osum.audio.io import to_float
 from osum.data.examples import Dropped, Item, at_speed, make_example, prompts_for
-from osum.data.index import Index
+from osum.data.store.index import Index
 from tests.data.foreign import speech, write_list
 
 

@@ -17,11 +17,11 @@ from lhotse.shar import SharWriter
 from osum import tasks
 from osum.bin.index import IndexConfig
 from osum.bin.index import index as index_source
-from osum.data.configs import FilterConfig
+from osum.data.corpora.configs import FilterConfig
 from osum.data.examples import Dropped, Item, make_example
-from osum.data.index import Index
-from osum.data.shards import shard_name
 from osum.data.sources.config import SourceConfig
+from osum.data.store.index import Index
+from osum.data.store.shards import shard_name
 from osum.rng import rng_for
 from tests.data import mutation
 from tests.data.foreign import speech, write_list, write_tar

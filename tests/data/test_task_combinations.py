@@ -8,11 +8,11 @@ import soundfile
 
 from osum import tasks
 from osum.bin import annotate, shard
-from osum.data import lengths
-from osum.data.index import Index
-from osum.data.loader import PackDataset, eval_batches
-from osum.data.plan import plan_eval
-from osum.data.plan_config import PlanConfig
+from osum.data.load.loader import PackDataset, eval_batches
+from osum.data.plan import lengths
+from osum.data.plan.config import PlanConfig
+from osum.data.plan.planner import plan_eval
+from osum.data.store.index import Index
 from osum.text import tokenizer as tokenizers
 from osum.text.template import SulmTemplate, WhisperTemplate
 

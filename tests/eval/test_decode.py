@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from osum.data.drops import Drops
-from osum.data.index import Index
-from osum.data.storage import StalledError
+from osum.data.store.index import Index
+from osum.data.store.storage import StalledError
 from osum.eval.configs import DecodingConfig
 from osum.eval.decode import Decoder
 from osum.eval.requests import plain, swapped

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from osum.data.index import Index
+from osum.data.store.index import Index
 from osum.eval.requests import Request, plain, rows_of, swapped
 
 

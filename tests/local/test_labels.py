@@ -2,7 +2,7 @@
 
 import pytest
 
-from osum.data.label_maps import LabelMap
+from osum.data.corpora.label_maps import LabelMap
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from mini.texts import load_grammar, unit_spans
 from mini.voices import make_voices
 from prepare_mini import MiniConfig
 
-from osum.data.label_maps import label_sets
+from osum.data.corpora.label_maps import label_sets
 from osum.outputs import DONE_MARK
 
 

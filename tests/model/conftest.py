@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 
-from osum.data import collate as collating
+from osum.data.load import collate as collating
 from osum.text.template import SulmTemplate, Template, WhisperTemplate
 from osum.text.units import CtcUnits
 from osum.types import Batch, Example

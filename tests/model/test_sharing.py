@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from osum.data.collate import collate, collate_prefixes
+from osum.data.load.collate import collate, collate_prefixes
 from osum.model.ending import StopRules
 from osum.model.generate import embed_each, generate
 from osum.model.packing import Packing

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from osum.audio.augment import SpecAugmentConfig
-from osum.data.collate import collate_prefixes, placeholder
+from osum.data.load.collate import collate_prefixes, placeholder
 from osum.model.packing import Packing
 from osum.model.precision import autocast
 from osum.model.speech_llm import frame_speech

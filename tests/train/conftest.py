@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from osum.data.plan_config import PlanConfig
+from osum.data.plan.config import PlanConfig
 from osum.dist import World
 from osum.model.folder import SulmRecord
 from osum.text.template import SulmTemplate

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from osum.data.loader import FIRST_EPOCH, EpochStart
+from osum.data.load.loader import FIRST_EPOCH, EpochStart
 from osum.dist import World
 from osum.train import checkpoint
 from osum.train.configs import OptimConfig, TrainConfig

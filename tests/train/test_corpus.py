@@ -6,8 +6,8 @@ import torch
 
 from osum import config
 from osum.audio.speed import sped_length
-from osum.data.augment_config import AugmentConfig, NoiseConfig, ReverbConfig, VolumeConfig
-from osum.data.plan_config import PlanConfig
+from osum.data.load.augment_config import AugmentConfig, NoiseConfig, ReverbConfig, VolumeConfig
+from osum.data.plan.config import PlanConfig
 from osum.dist import World
 from osum.text.template import SulmTemplate
 from osum.train.configs import CorpusConfig

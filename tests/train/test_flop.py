@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from osum.data.collate import collate
+from osum.data.load.collate import collate
 from osum.model.build import build_whisper
 from osum.model.configs import WhisperSizes
 from osum.text.template import IGNORED, SulmTemplate, WhisperTemplate

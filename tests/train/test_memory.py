@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from osum.data.plan_config import PlanConfig
+from osum.data.plan.config import PlanConfig
 from osum.text.template import IGNORED, SulmTemplate, WhisperTemplate
 from osum.train import memory
 from osum.train.configs import OptimConfig

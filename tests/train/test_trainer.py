@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from osum.data.plan import Planner
+from osum.data.plan.planner import Planner
 from osum.rng import rng_for
 from osum.train import checkpoint
 from osum.train.configs import OptimConfig, PhaseConfig, TrainConfig

@@ -9,14 +9,14 @@ from typing import Any
 from lhotse import MonoCut, Recording
 from lhotse.serialization import deserialize_item
 
-from osum.data.clips import Clip
-from osum.data.cuts import Unusable
+from osum.data.corpora.cuts import Unusable
 from osum.data.sources import lists
 from osum.data.sources.entries import Entry, Found, Lost, Part, Span
 from osum.data.sources.fields import supervision
 from osum.data.sources.groups import Group, groups
 from osum.data.sources.wenet import file_span, is_time
-from osum.data.storage import Storage
+from osum.data.store.clips import Clip
+from osum.data.store.storage import Storage
 
 AudioOf = Callable[[MonoCut], Span]
 MALFORMED = (ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError, RecursionError)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osum.data.clips import WHOLE, Clip
+from osum.data.store.clips import WHOLE, Clip
 from osum.types import Utterance
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from osum.data.ages import age_class
-from osum.data.cuts import Unusable
+from osum.data.corpora.ages import age_class
+from osum.data.corpora.cuts import Unusable
 
 if TYPE_CHECKING:
     from lhotse import SupervisionSegment

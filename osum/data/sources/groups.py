@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from osum.data.cuts import Unusable
-from osum.data.shards import check_key
+from osum.data.corpora.cuts import Unusable
 from osum.data.sources.entries import Lost, Span
-from osum.data.storage import Storage
-from osum.data.tar import Damage, Member, members
+from osum.data.store.shards import check_key
+from osum.data.store.storage import Storage
+from osum.data.store.tar import Damage, Member, members
 
 AUDIO_SUFFIXES = ("wav", "flac", "mp3", "m4a", "ogg", "opus", "wma")
 BESIDE_DAMAGE = "beside a damaged part of the tar"

@@ -13,14 +13,14 @@ from lhotse import MonoCut, SupervisionSegment
 from osum import log
 from osum.audio import io as audio_io
 from osum.audio.frames import SAMPLE_RATE_HZ, WINDOW_SAMPLES
-from osum.data import cuts
-from osum.data.clips import WHOLE, Clip
-from osum.data.configs import FilterConfig
-from osum.data.cuts import Unusable
-from osum.data.label_maps import LabelMap
-from osum.data.shards import check_key
+from osum.data.corpora import cuts
+from osum.data.corpora.configs import FilterConfig
+from osum.data.corpora.cuts import Unusable
+from osum.data.corpora.label_maps import LabelMap
 from osum.data.sources.entries import Found, Span
-from osum.data.storage import Storage, is_remote
+from osum.data.store.clips import WHOLE, Clip
+from osum.data.store.shards import check_key
+from osum.data.store.storage import Storage, is_remote
 from osum.types import Utterance
 
 MAX_AUDIO_BYTES = 2**32 - 1

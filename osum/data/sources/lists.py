@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from osum.data.sources.entries import Part
-from osum.data.storage import Storage, is_remote
+from osum.data.store.storage import Storage, is_remote
 
 MAX_LINE_BYTES = 2**24
 """A longer line is read as several, none of which can be parsed."""

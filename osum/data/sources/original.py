@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from osum import tasks
-from osum.data.cuts import Unusable
+from osum.data.corpora.cuts import Unusable
 from osum.data.sources import lists
 from osum.data.sources.entries import Entry, Found, Lost, Part
 from osum.data.sources.fields import NAMES, supervision, value
 from osum.data.sources.groups import Group, usable_groups
-from osum.data.storage import Storage
+from osum.data.store.storage import Storage
 from osum.tasks.original import task_name
 from osum.tasks.tag_task import TagTask
 from osum.text import tags

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from osum.data.cuts import Unusable
+from osum.data.corpora.cuts import Unusable
 from osum.data.sources import lists
 from osum.data.sources.entries import Entry, Found, Lost, Part
 from osum.data.sources.groups import Group, usable_groups
-from osum.data.storage import Storage
+from osum.data.store.storage import Storage
 from osum.types import Utterance
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any
 
-from osum.data.clips import WHOLE, Clip
-from osum.data.cuts import Unusable
+from osum.data.corpora.cuts import Unusable
 from osum.data.sources import lists, original
 from osum.data.sources.entries import Entry, Found, Lost, Part, Span
 from osum.data.sources.fields import supervision
 from osum.data.sources.groups import usable_groups
-from osum.data.storage import Storage
+from osum.data.store.clips import WHOLE, Clip
+from osum.data.store.storage import Storage
 
 
 def read_shard(part: Part, storage: Storage, root: str | None) -> Iterator[Entry]:

@@ -1,6 +1,6 @@
 import pytest
 
-from osum.data.cuts import Unusable
+from osum.data.corpora.cuts import Unusable
 from osum.data.sources.fields import language, supervision, value
 
 

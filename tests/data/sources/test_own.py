@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 
-from osum.data.index import Index
+from osum.data.store.index import Index
 from tests.data.foreign import reasons, speech, write_list, write_tar
 
 

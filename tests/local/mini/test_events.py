@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from mini.events import EVENTS, make_event
 
-from osum.data.label_maps import label_sets
+from osum.data.corpora.label_maps import label_sets
 
 
 def test_labels_are_those_of_the_task():
