@@ -1,5 +1,6 @@
 """What all tests share: the repository's root, one thread, no network; a small tokenizer, shards and model."""
 
+import gc
 import gzip
 import json
 import logging
@@ -77,6 +78,7 @@ def fork_ranks(tmp_path):
         logs = [tmp_path / f"rank.{n}" for n in range(size)]
         places = [{**common, "RANK": str(n), "LOCAL_RANK": str(n)} for n in range(size)]
         made = [context.Process(target=rank, args=(body, *of_rank)) for of_rank in zip(places, logs, strict=True)]
+        gc.collect()  # stores that an earlier test left have threads, for which a forked process would wait in vain
         for process in made:
             process.start()
         end_s = time.monotonic() + limit_s
