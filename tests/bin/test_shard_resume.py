@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from tests.data.test_shards import flip
 
 from osum.bin.shard import shard
 from osum.data.corpora import sharding
 from osum.data.corpora.shard_records import read_records
 from osum.data.processes import map_fresh
 from tests.bin.shard_stage import contents, make_cut
+from tests.data.store.test_shards import flip
 
 UNFINISHED = ".shards.unfinished"
 
