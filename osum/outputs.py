@@ -251,6 +251,8 @@ def _write_in_place(path: Path, mark: dict[str, Any], clear: bool, world: World 
         if clear:
             _discard(path)
         path.mkdir(parents=True, exist_ok=True)
+        for left in path.rglob(".*.tmp"):
+            left.unlink()  # `atomic_write` was killed; nobody else writes here before the next barrier
         (path / DONE_MARK).unlink(missing_ok=True)
         atomic_write(path / STARTED_MARK, json.dumps(mark, ensure_ascii=False, indent=1))
     barrier()

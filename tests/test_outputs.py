@@ -239,3 +239,12 @@ def test_differences_names_each_changed_leaf():
     old = {"optim": {"lr": 1, "betas": [0.9]}, "seed": 0}
     new = {"optim": {"lr": 2, "betas": [0.9]}, "steps": 5, "seed": 0}
     assert outputs.differences(old, new) == ["optim.lr: 1 -> 2", "steps: None -> 5"]
+
+
+def test_what_a_kill_left_half_written_in_place_goes_with_the_next_run(tmp_path):
+    (tmp_path / "exp" / "cache").mkdir(parents=True)
+    left = [tmp_path / "exp" / ".versions.json.17.tmp", tmp_path / "exp" / "cache" / ".lengths.npy.host.17.tmp"]
+    for path in left:
+        path.write_text("{")
+    with outputs.output_dir(tmp_path / "exp", {"a": 1}, in_place=True, accept_changes=True) as out:
+        assert out is not None and not any(path.exists() for path in left)
