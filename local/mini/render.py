@@ -164,8 +164,9 @@ def _place_event(
 
 
 def _pad(audio: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    # Speech that always began at once would teach the times of the first words without listening.
-    lead, trail = (rng.uniform(0.05, (0.5, 0.15)) * SAMPLE_RATE_HZ).astype(int)
+    # Speech that always began at once would teach the times of the first words without listening, and speech that
+    # always lasted to the end the times of all: they could be stretched over the length of the clip.
+    lead, trail = (rng.uniform(0.05, (0.5, 0.8)) * SAMPLE_RATE_HZ).astype(int)
     return np.pad(audio, (lead, trail)), lead / SAMPLE_RATE_HZ
 
 
