@@ -8,8 +8,10 @@ Alone and on a few utterances, in egs/osum:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,31 +74,37 @@ def annotate(cfg: AnnotateConfig, folders: list[Path], out_dir: Path) -> Drops:
     from osum.data.corpora.annotation import Annotator
     from osum.data.corpora.vocabulary import write_vocabulary
 
-    annotator = Annotator(cfg.tasks, cfg.filters, cfg.split, cfg.labels_dir, cfg.max_cuts)
-    train, card = write_cuts(annotator, folders, out_dir)
+    annotator = Annotator(cfg.tasks, cfg.filters, cfg.split, cfg.labels_dir, cfg.max_cuts, scratch_dir=out_dir)
+    card = write_cuts(annotator, folders, out_dir)
     annotator.drops.settle(out_dir, cfg.out_dir, cfg.max_defect_rate)
     outputs.atomic_write(out_dir / "data_card.md", card.render(annotator.drops, annotator.ignored_words))
-    write_vocabulary(out_dir / "tokenizer", train, cfg.tasks, cfg.tokenizer)
+    write_vocabulary(out_dir / "tokenizer", partial(read_cuts, out_dir / "train.jsonl.gz"), cfg.tasks, cfg.tokenizer)
     return annotator.drops
 
 
-def write_cuts(annotator: Annotator, folders: list[Path], out_dir: Path) -> tuple[list[Utterance], DataCard]:
-    """Write `<split>.jsonl.gz` for every split; return the training utterances and what the data card counts."""
+def write_cuts(annotator: Annotator, folders: list[Path], out_dir: Path) -> DataCard:
+    """Write `<split>.jsonl.gz` for every split; return what the data card counts."""
     from lhotse import CutSet
 
     from osum.data.corpora.cuts import utterance
 
-    train, card = [], DataCard()
+    card = DataCard()
     with ExitStack() as stack:
         writers = {s: stack.enter_context(CutSet.open_writer(out_dir / f"{s}.jsonl.gz")) for s in SPLITS}
         for folder in folders:
             for split, cut in annotator.annotate_corpus(folder):
                 writers[split].write(cut)
-                known = utterance(cut)
-                card.add(split, known, (cut.supervisions[0].custom or {}).get("licence"))
-                if split == "train":
-                    train.append(known)
-    return train, card
+                card.add(split, utterance(cut), (cut.supervisions[0].custom or {}).get("licence"))
+    return card
+
+
+def read_cuts(path: Path) -> Iterator[Utterance]:
+    """Yield the utterances of a file of cuts, one at a time."""
+    from lhotse import CutSet
+
+    from osum.data.corpora.cuts import utterance
+
+    return map(utterance, CutSet.from_jsonl_lazy(path))
 
 
 def input_paths(cfg: AnnotateConfig, folders: list[Path]) -> list[Path]:

@@ -9,6 +9,7 @@ The output is a folder such as the shard stage writes, without tars: give it to 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from osum import config, log, outputs, tasks
@@ -85,7 +86,8 @@ def run(cfg: IndexConfig, out: Path) -> None:
         from osum.data.corpora.vocabulary import write_vocabulary
 
         train = Index.open(out / "train")
-        write_vocabulary(out / "tokenizer", [train.utterance(r) for r in range(len(train))], cfg.tasks, cfg.tokenizer)
+        every = partial(map, train.utterance, range(len(train)))
+        write_vocabulary(out / "tokenizer", every, cfg.tasks, cfg.tokenizer)
 
 
 def input_paths(cfg: IndexConfig) -> list[Path]:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from lhotse import MonoCut
+from lhotse import CutSet, MonoCut
 
 from osum.data.corpora import cuts, splits
 from osum.data.corpora.configs import FilterConfig
@@ -28,6 +29,8 @@ class Annotator:
     labels_dir: Path
     max_cuts: int | None = None
     """Cuts kept of each split."""
+    scratch_dir: Path | None = None
+    """Where the cuts of one corpus find room for a while; None: the system's folder for such files."""
     drops: Drops = field(default_factory=Drops)
     ignored_words: Counter[str] = field(default_factory=Counter)
     """By corpus, utterances whose word times are not those of the transcript and were removed."""
@@ -35,28 +38,39 @@ class Annotator:
     _num_cuts: Counter[str] = field(default_factory=Counter)
 
     def annotate_corpus(self, folder: Path) -> Iterator[tuple[str, MonoCut]]:
-        """Yield (split, cut) for the usable utterances of a corpus.
+        """Yield (split, cut) for the usable utterances of a corpus; they wait on disk until the splits are known.
 
         ValueError if a speaker of the corpus is in two of its splits.
         """
+        with TemporaryDirectory(prefix=".annotate-", dir=self.scratch_dir) as scratch:
+            usable = Path(scratch) / "cuts.jsonl"
+            seen = self._write_usable(folder, usable)
+            drawn = splits.draw([speaker for speaker, own in seen if own is None], folder.name, self.split)
+            splits.check_speakers((folder.name, speaker, own or drawn[speaker]) for speaker, own in seen)
+            for cut in CutSet.from_jsonl_lazy(usable):
+                split = _own_split(cut) or drawn[_speaker(cut)]
+                if self._num_cuts[split] == self.max_cuts:
+                    self.drops.add("beyond max_cuts", cut.id)
+                    continue
+                self._num_cuts[split] += 1
+                self.drops.used += 1
+                yield split, cut
+
+    def _write_usable(self, folder: Path, path: Path) -> list[tuple[str, str | None]]:
+        """Write the usable cuts of a corpus to `path`; return each speaker once with each split of its own or None."""
         label_map = LabelMap.load(self.labels_dir, folder.name)
-        found = []
-        for entry in read_corpus(folder):
-            self.drops.read += 1
-            try:
-                found.append(self._annotate(entry, folder.name, label_map))
-            except Unusable as unusable:
-                self.drops.add(str(unusable), entry.id, unusable.defect)
-        by_speaker = splits.draw([_speaker(c) for c in found if _own_split(c) is None], folder.name, self.split)
-        placed = [(_own_split(cut) or by_speaker[_speaker(cut)], cut) for cut in found]
-        splits.check_speakers((folder.name, _speaker(cut), split) for split, cut in placed)
-        for split, cut in placed:
-            if self._num_cuts[split] == self.max_cuts:
-                self.drops.add("beyond max_cuts", cut.id)
-                continue
-            self._num_cuts[split] += 1
-            self.drops.used += 1
-            yield split, cut
+        seen: dict[tuple[str, str | None], None] = {}
+        with CutSet.open_writer(path) as writer:
+            for entry in read_corpus(folder):
+                self.drops.read += 1
+                try:
+                    cut = self._annotate(entry, folder.name, label_map)
+                except Unusable as unusable:
+                    self.drops.add(str(unusable), entry.id, unusable.defect)
+                    continue
+                writer.write(cut)
+                seen[_speaker(cut), _own_split(cut)] = None
+        return list(seen)
 
     def _annotate(self, entry: Entry, corpus: str, label_map: LabelMap) -> MonoCut:
         if entry.supervision is None or entry.recording is None:
@@ -98,5 +112,5 @@ def _own_split(cut: MonoCut) -> str | None:
 
 
 def _speaker(cut: MonoCut) -> str:
-    """Return the speaker; an utterance of an unknown speaker counts as a speaker of its own."""
-    return cut.supervisions[0].speaker or cut.id
+    """Return the speaker; where it is unknown, what was recorded together counts as one speaker."""
+    return cut.supervisions[0].speaker or cut.recording_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from osum import log, tasks
@@ -22,14 +22,16 @@ logger = log.get(__name__)
 
 
 def write_vocabulary(
-    out_dir: Path, utterances: Sequence[Utterance], task_names: Sequence[str], cfg: TokenizerConfig
+    out_dir: Path, utterances: Callable[[], Iterator[Utterance]], task_names: Sequence[str], cfg: TokenizerConfig
 ) -> None:
-    """Write the tokenizer folder and `units.txt` to `out_dir`. ValueError if no utterance has a transcript."""
-    texts = [u.text for u in utterances if u.text]
-    if not texts:
+    """Write the tokenizer folder and `units.txt` to `out_dir`. ValueError if no utterance has a transcript.
+
+    `utterances` begins anew with every call: all are read twice, and none is kept.
+    """
+    if not any(u.text for u in utterances()):
         raise ValueError("no utterance of the train split has a transcript; there is nothing to make a vocabulary of")
     if cfg.path is None:
-        read = training_texts(utterances, task_names, cfg)
+        read = training_texts(utterances(), task_names, cfg)
         tokenizer = tokenizers.train(read, cfg.vocab_size, () if cfg.added_tokens else reserved(cfg))
     else:
         tokenizer = tokenizers.load(cfg.path)
@@ -38,13 +40,13 @@ def write_vocabulary(
     tokenizers.save(tokenizer, out_dir)
     if cfg.added_tokens:
         added_tokens.save(reserved(cfg), out_dir)
-    units = CtcUnits.build(texts)
+    units = CtcUnits.build(u.text for u in utterances() if u.text)
     units.save(out_dir / UNITS_FILE)
-    logger.info("vocabulary tokens=%d ctc_units=%d transcripts=%d", len(tokenizer), len(units), len(texts))
+    logger.info("vocabulary tokens=%d ctc_units=%d", len(tokenizer), len(units))
 
 
-def training_texts(utterances: Sequence[Utterance], task_names: Sequence[str], cfg: TokenizerConfig) -> Iterator[str]:
-    """Yield the text to train a tokenizer on: the targets of every task and the prompts.
+def training_texts(utterances: Iterable[Utterance], task_names: Sequence[str], cfg: TokenizerConfig) -> Iterator[str]:
+    """Yield the text to train a tokenizer on: the prompts, and the targets of every task.
 
     Tags that are added tokens are left out: what they consist of is not to be merged.
     """
@@ -53,14 +55,14 @@ def training_texts(utterances: Sequence[Utterance], task_names: Sequence[str], c
 
 
 def _prompts_and_targets(
-    utterances: Sequence[Utterance], task_names: Sequence[str], cfg: TokenizerConfig
+    utterances: Iterable[Utterance], task_names: Sequence[str], cfg: TokenizerConfig
 ) -> Iterator[str]:
     for by_language in tasks.load_prompts(cfg.prompts_dir, task_names).values():
         for prompts in by_language.values():
             yield from PROMPT_COUNT * prompts
-    for name in task_names:
-        task = tasks.get(name)
-        yield from filter(None, map(task.target, utterances))
+    targets = [tasks.get(name).target for name in task_names]
+    for utterance in utterances:
+        yield from filter(None, (target(utterance) for target in targets))
 
 
 def reserved(cfg: TokenizerConfig) -> list[str]:

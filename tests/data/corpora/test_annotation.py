@@ -1,5 +1,6 @@
 """Manifests to cuts: what is used, what is dropped and why."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,16 @@ def test_a_speaker_in_two_splits_stops(annotator: Annotator, tmp_path: Path, wri
     rows = [{"id": s, "text": "hi", "speaker": "ann", "custom": {"split": s}} for s in ("train", "test")]
     with pytest.raises(ValueError, match="speaker 'ann' of corpus 'a' is in train and in test"):
         list(annotator.annotate_corpus(write_corpus(tmp_path / "a", *rows)))
+
+
+def test_parts_of_one_recording_share_a_split_where_the_speaker_is_unknown(
+    annotator: Annotator, tmp_path: Path, write_corpus
+) -> None:
+    annotator.split = SplitConfig(dev_fraction=0.2, test_fraction=0.3)
+    rows = [{"id": f"r{n}{part}", "text": "hi", "recording_id": f"r{n}a"} for n in range(10) for part in "ab"]
+    split_of = {cut.id: split for split, cut in annotator.annotate_corpus(write_corpus(tmp_path / "a", *rows))}
+    assert Counter(split_of.values()) == {"train": 10, "dev": 4, "test": 6}
+    assert all(split_of[f"r{n}a"] == split_of[f"r{n}b"] for n in range(10))
 
 
 def test_max_cuts_counts_per_split(annotator: Annotator, tmp_path: Path, write_corpus) -> None:

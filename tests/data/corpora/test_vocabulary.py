@@ -1,5 +1,6 @@
 """Tokenizer folder and CTC units of stage 1."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,12 @@ SPOKEN = [Utterance(f"u{n}", "toy", "en", "hello 你", 16000, labels={"gender": 
 SMALL = TokenizerConfig(vocab_size=700, max_time_s=1.0)
 
 
+def spoken() -> Iterator[Utterance]:
+    return iter(SPOKEN)
+
+
 def test_folder_holds_tokenizer_and_units(tmp_path: Path) -> None:
-    write_vocabulary(tmp_path, SPOKEN, ["asr", "sgc"], SMALL)
+    write_vocabulary(tmp_path, spoken, ["asr", "sgc"], SMALL)
     tokenizer = tokenizers.load(tmp_path)
     assert len(tokenizer) <= 700
     assert [text for text in reserved(SMALL) if len(tokenizer(text).input_ids) != 1] == []
@@ -25,16 +30,16 @@ def test_folder_holds_tokenizer_and_units(tmp_path: Path) -> None:
 
 
 def test_an_existing_tokenizer_is_taken_over(tmp_path: Path) -> None:
-    write_vocabulary(tmp_path / "a", SPOKEN, ["asr"], SMALL)
-    write_vocabulary(tmp_path / "b", SPOKEN, ["asr"], TokenizerConfig(path=str(tmp_path / "a")))
+    write_vocabulary(tmp_path / "a", spoken, ["asr"], SMALL)
+    write_vocabulary(tmp_path / "b", spoken, ["asr"], TokenizerConfig(path=str(tmp_path / "a")))
     assert tokenizers.load(tmp_path / "b").get_vocab() == tokenizers.load(tmp_path / "a").get_vocab()
 
 
 def test_tags_and_times_can_be_added_to_either_tokenizer(tmp_path: Path) -> None:
-    write_vocabulary(tmp_path / "a", SPOKEN, ["asr"], TokenizerConfig(vocab_size=300))
+    write_vocabulary(tmp_path / "a", spoken, ["asr"], TokenizerConfig(vocab_size=300))
     for name, path in (("trained", None), ("taken over", str(tmp_path / "a"))):
         cfg = TokenizerConfig(path=path, vocab_size=300, max_time_s=1.0, added_tokens=True)
-        write_vocabulary(tmp_path / name, SPOKEN, ["asr", "sgc"], cfg)
+        write_vocabulary(tmp_path / name, spoken, ["asr", "sgc"], cfg)
         tokenizer = tokenizers.load(tmp_path / name)
         assert added_tokens.load(tmp_path / name) == reserved(cfg)
         ids = tokenizer.convert_tokens_to_ids(reserved(cfg))
@@ -58,4 +63,4 @@ def test_reserved_strings() -> None:
 
 def test_no_transcripts_no_vocabulary(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no utterance of the train split has a transcript"):
-        write_vocabulary(tmp_path, [Utterance("u", "toy", "en", None, 1)], ["asr"], SMALL)
+        write_vocabulary(tmp_path, lambda: iter([Utterance("u", "toy", "en", None, 1)]), ["asr"], SMALL)
