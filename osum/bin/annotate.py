@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osum import config, log, outputs, tasks
+from osum.data import licences
 from osum.data.corpora.configs import FilterConfig, TokenizerConfig
 from osum.data.corpora.data_card import DataCard
 from osum.data.corpora.manifests import RECORDINGS, SUPERVISIONS, find_corpora
@@ -36,7 +37,7 @@ class AnnotateConfig:
     manifests_dir: Path
     """Folder of stage 0: one folder with manifests per corpus."""
     out_dir: Path
-    """Folder for the cuts of each split, drops.json, data_card.md and tokenizer/."""
+    """Folder for the cuts of each split, drops.json, data_card.md, licences.json and tokenizer/."""
     corpora: list[str] | None = None
     """Corpora to use; null: all in manifests_dir."""
     max_cuts: int | None = None
@@ -78,6 +79,7 @@ def annotate(cfg: AnnotateConfig, folders: list[Path], out_dir: Path) -> Drops:
     card = write_cuts(annotator, folders, out_dir)
     annotator.drops.settle(out_dir, cfg.out_dir, cfg.max_defect_rate)
     outputs.atomic_write(out_dir / "data_card.md", card.render(annotator.drops, annotator.ignored_words))
+    licences.write(out_dir, card.licences)
     write_vocabulary(out_dir / "tokenizer", partial(read_cuts, out_dir / "train.jsonl.gz"), cfg.tasks, cfg.tokenizer)
     return annotator.drops
 

@@ -157,7 +157,7 @@ def _whisper(cfg: ConvertConfig, out: Path) -> None:
     if cfg.target == "osum":
         save_whisper(out, model, record, tokenizer)
     elif cfg.target == "hf":
-        export_whisper_hf(model, record, out, _licences(cfg), tokenizer, trained_on(cfg.checkpoint))
+        export_whisper_hf(model, record, out, _licences(cfg), trained_on(cfg.checkpoint), tokenizer)
     else:
         export_whisper_wenet(model, record, out)
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from osum import config, log, outputs, tasks
+from osum.data import licences
 from osum.data.corpora.configs import FilterConfig, TokenizerConfig
 from osum.data.drops import Drops
 from osum.data.sources.config import SourceConfig
@@ -52,6 +53,10 @@ class IndexConfig:
             tasks.get(name)
         if not self.sources or not self.tasks:
             raise ValueError("sources and tasks must name at least one each")
+        for source in self.sources:
+            unknown = sorted(set(source.tasks or ()) - set(self.tasks))
+            if unknown:
+                raise ValueError(f"the tasks of {source.path} name {unknown[0]!r}, which is none of {self.tasks}")
         if self.tokenizer is not None and all(source.split != "train" for source in self.sources):
             raise ValueError("a tokenizer is made from the train split, and no source has it; add one or leave it out")
         if not 0 <= self.max_defect_rate <= 1:
@@ -82,6 +87,7 @@ def run(cfg: IndexConfig, out: Path) -> None:
             raise ValueError(f"split {split}: {drops.none_used()}")
         total.merge(drops)
     total.settle(out, cfg.out_dir, cfg.max_defect_rate)
+    licences.write(out, {source.corpus: [source.licence] for source in cfg.sources if source.licence})
     if cfg.tokenizer is not None:
         from osum.data.corpora.vocabulary import write_vocabulary
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from osum import log
 from osum.audio.io import AudioFormat
 from osum.config import load
+from osum.data import licences
 from osum.data.drops import Drops
 from osum.outputs import output_dir
 
@@ -81,6 +82,7 @@ def run(cfg: ShardConfig, out: Path) -> None:
         for split, manifest in manifests.items():
             total.merge(_write(cfg, manifest, out / split, cfg.out_dir / split))
         total.settle(out, cfg.out_dir, cfg.max_defect_rate)
+        licences.carry(cfg.cuts_dir, out)
     except ValueError:
         for folder in out.iterdir():
             forget_defective(folder)  # for their audio may be repaired before the next run

@@ -48,7 +48,7 @@ def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:
 
     corpus, model, record = assemble(cfg, out / "cache")
     if world.is_main:
-        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)}, corpus.names)
+        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)}, corpus.licences)
         config.save(cfg, out / "config.yaml")
     chosen = corpus.valid_examples(cfg.train.num_valid_examples) if world.is_main else None
     Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out, chosen).run()

@@ -11,6 +11,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from osum import dist, tasks
+from osum.data import licences
 from osum.data.examples import make_example
 from osum.data.load import augmentation
 from osum.data.load.loader import AudioAugment, LoadedPack, PackDataset, TrainLoader, eval_batches
@@ -43,7 +44,7 @@ class Corpus:
         cache_dir: Path,
     ) -> None:
         """Target lengths are cached in `cache_dir`."""
-        self._cfg, self._seed, self._cache_dir = cfg, seed, cache_dir
+        self._shards_dir, self._cfg, self._seed, self._cache_dir = shards_dir, cfg, seed, cache_dir
         self._tasks = {name: tasks.get(name) for name in cfg.tasks}
         self.prompts = tasks.load_prompts(cfg.prompts_dir, cfg.tasks)
         self._template, self._units = template, units
@@ -51,9 +52,9 @@ class Corpus:
         self.dev = self._dataset(shards_dir / "dev")
 
     @property
-    def names(self) -> list[str]:
-        """Return the corpora that are trained on."""
-        return list(self.train.index.header.corpora)
+    def licences(self) -> dict[str, str]:
+        """Return the corpora that are trained on, with their licences."""
+        return licences.read(self._shards_dir, self.train.index.header.corpora)
 
     def _dataset(self, folder: Path, augment: AudioAugment | None = None) -> PackDataset:
         index = Index.open(folder)

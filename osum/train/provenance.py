@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from osum.outputs import atomic_write
 PACKAGES = ("osum", "torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "lhotse", "soundfile")
 
 
-def record(folder: Path, data_fingerprints: dict[str, str], corpora: Sequence[str]) -> None:
-    """Write `versions.json`: Python, packages, commit of the code, fingerprints of the data and its corpora."""
+def record(folder: Path, data_fingerprints: dict[str, str], corpora: Mapping[str, str]) -> None:
+    """Write `versions.json`: Python, packages, commit of the code, fingerprints of the data, corpora with licences."""
     found = {"python": platform.python_version(), "machine": platform.platform(), "commit": commit()}
     found["packages"] = {name: version(name) for name in PACKAGES}
-    data = {"data": data_fingerprints, "corpora": list(corpora)}
+    data = {"data": data_fingerprints, "corpora": dict(corpora)}
     atomic_write(folder / "versions.json", json.dumps({**found, **data}, indent=1) + "\n")
 
 

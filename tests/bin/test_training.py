@@ -60,8 +60,8 @@ def test_three_stages_and_a_rerun(stage, shards_dir, tmp_path):
         assert [(row["step"], row["task"], row["key"]) for row in written] == [(3, t, "dev-00") for t in ("asr", "sgc")]
     _, record = load_sulm(folder)
     assert record.encoder.d_model == 16 and list(record.prompts) == ["asr", "sgc"]
-    assert (
-        json.loads((folder / "versions.json").read_text())["corpora"] == Index.open(shards_dir / "train").header.corpora
+    assert json.loads((folder / "versions.json").read_text())["corpora"] == dict.fromkeys(
+        Index.open(shards_dir / "train").header.corpora, "unknown"
     )
 
     test = [*stage("decode", max_new_tokens=5, batch_size=4, average=2), "--model_dir", str(folder)]

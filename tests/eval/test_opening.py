@@ -53,7 +53,7 @@ def test_a_whisper_comes_with_features_and_encoder(whisper, bpe, tmp_path):
     model, record = whisper
     save_whisper(tmp_path / "ours", model, record)
     bpe.save_pretrained(tmp_path / "ours" / "tokenizer")
-    export_whisper_hf(model, record, tmp_path / "hf", Licences())
+    export_whisper_hf(model, record, tmp_path / "hf", Licences(), {})
     loaded = [osum.load(tmp_path / name, "cpu") for name in ("ours", "hf")]
     assert all(isinstance(m, WhisperModel) for m in loaded)
     assert loaded[0].tokenizer.get_vocab() == bpe.get_vocab() and loaded[1].tokenizer is None

@@ -55,6 +55,11 @@ class DataCard:
         if licence:
             self._licences[utterance.corpus][licence] += 1
 
+    @property
+    def licences(self) -> dict[str, list[str]]:
+        """Corpus -> the licences that its utterances name."""
+        return {corpus: sorted(texts) for corpus, texts in self._licences.items()}
+
     def render(self, drops: Drops, ignored_words: Mapping[str, int]) -> str:
         """Return the card as Markdown."""
         counts = ["utterances", "hours", "speakers"]

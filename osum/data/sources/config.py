@@ -25,6 +25,10 @@ class SourceConfig:
     """Split that all its utterances belong to."""
     language: str = "und"
     """Language of utterances that name none, ISO 639; `und`: unknown."""
+    tasks: list[str] | None = None
+    """Tasks that its utterances may serve, of those of the command; null: all of them. Our own shards keep theirs."""
+    licence: str | None = None
+    """Licence of the corpus, for the card of the model; null: unknown."""
     root: str | None = None
     """Folder or address that relative paths in the list start from; null: the working folder."""
 

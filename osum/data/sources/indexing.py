@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -128,7 +128,9 @@ def _results(
 
 def _jobs(sources: Sequence[SourceConfig], labels_dir: Path, wanted: Wanted) -> Iterator[Job]:
     for source in sources:
-        judge = Judge(source.corpus, source.language, LabelMap.load(labels_dir, source.corpus), wanted)
+        labels = LabelMap.load(labels_dir, source.corpus)
+        ours = wanted if source.tasks is None else replace(wanted, tasks=source.tasks)
+        judge = Judge(source.corpus, source.language, labels, ours)
         parts, _ = FORMATS[source.format]
         for part in parts(source.path):
             yield Job(source, part, judge)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,12 +26,12 @@ class Licences:
     """Name -> licence of the corpora that it was trained on."""
 
 
-def trained_on(model: Path) -> list[str]:
-    """Return the corpora that a model folder was trained on, as training noted them; none for a converted one."""
+def trained_on(model: Path) -> dict[str, str]:
+    """Return corpus -> licence for a model folder, as training noted them; nothing for a converted one."""
     try:
-        return list(json.loads((model / VERSIONS).read_text(encoding="utf-8"))["corpora"])
+        return dict(json.loads((model / VERSIONS).read_text(encoding="utf-8"))["corpora"])
     except (FileNotFoundError, NotADirectoryError, KeyError):
-        return []
+        return {}
     except (ValueError, TypeError) as err:
         raise ValueError(f"{model / VERSIONS}: damaged ({err}); remove it, and name --corpora yourself") from err
 
@@ -42,12 +42,12 @@ def model_card(
     usage: str,
     parts: Mapping[str, str],
     said: Licences,
-    corpora: Sequence[str] = (),
+    corpora: Mapping[str, str],
 ) -> str:
     """Return the text of README.md.
 
     `contents`: file or folder -> what it holds; `usage`: Python that loads it; `parts`: part -> what it started from;
-    `corpora`: what it is known to be trained on, whether or not a licence was said.
+    `corpora`: what training noted, corpus -> licence; what was said goes before it.
     """
     base_models = {**dict.fromkeys(parts.values(), UNKNOWN), **said.base_models}
     header = yaml.safe_dump({"license": said.model, "library_name": "transformers"}, sort_keys=False)
@@ -58,7 +58,7 @@ def model_card(
         f"## Licences\n\nThis model: {said.model}.",
         _table(("part", "started from"), parts),
         _table(("base model", "licence"), base_models),
-        _table(("corpus", "licence"), {**dict.fromkeys(corpora, UNKNOWN), **said.corpora} or {UNKNOWN: UNKNOWN}),
+        _table(("corpus", "licence"), {**corpora, **said.corpora} or {UNKNOWN: UNKNOWN}),
     ]
     return "\n\n".join(sections) + "\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,12 +33,12 @@ def export_whisper_hf(
     record: WhisperRecord,
     out: Path,
     licences: Licences,
+    corpora: Mapping[str, str],
     tokenizer: PreTrainedTokenizerBase | None = None,
-    corpora: Sequence[str] = (),
 ) -> None:
     """Write a folder of `WhisperForConditionalGeneration` with its feature extractor, and the tokenizer if at hand.
 
-    A CTC head is written beside it. `corpora` are those that it is known to be trained on.
+    A CTC head is written beside it. `corpora` are those that it was trained on, with licences.
     """
     kind = type(model.decoder.config)
     config = kind.from_dict({**model.decoder.config.to_dict(), **special_ids(model.head.weight.shape[0])})

@@ -7,13 +7,14 @@ PARTS = {"encoder": "openai/whisper-medium", "LLM": "Qwen/Qwen2-7B"}
 
 def test_what_was_said_is_listed_and_the_rest_is_unknown():
     said = Licences("apache-2.0", {"Qwen/Qwen2-7B": "apache-2.0"}, {"AISHELL-1": "apache-2.0", "a|b": "CC BY\n4.0"})
-    card = model_card("A model", {"model.safetensors": "weights"}, "load()", PARTS, said)
+    noted = {"toy": "CC0-1.0", "AISHELL-1": "unknown"}
+    card = model_card("A model", {"model.safetensors": "weights"}, "load()", PARTS, said, noted)
     assert yaml.safe_load(card.split("---\n")[1]) == {"license": "apache-2.0", "library_name": "transformers"}
     assert "| Qwen/Qwen2-7B | apache-2.0 |" in card and "| openai/whisper-medium | unknown |" in card
-    assert "| AISHELL-1 | apache-2.0 |" in card and "| a\\|b | CC BY 4.0 |" in card
+    assert "| toy | CC0-1.0 |" in card and "| AISHELL-1 | apache-2.0 |" in card and "| a\\|b | CC BY 4.0 |" in card
     assert "```python\nload()\n```" in card
 
 
 def test_nothing_is_invented():
-    card = model_card("A model", {}, "load()", PARTS, Licences())
+    card = model_card("A model", {}, "load()", PARTS, Licences(), {})
     assert card.count("unknown") == 1 + 1 + 2 + 2  # header, model, two base models, a corpus and its licence

@@ -20,7 +20,7 @@ def same(one, other):
 
 def test_a_hugging_face_folder_comes_out_as_it_went_in(checkpoints, hf_whisper, tmp_path):
     model, record = read_whisper("openai", *checkpoints["openai"])
-    export_whisper_hf(model, record, tmp_path / "out", Licences())
+    export_whisper_hf(model, record, tmp_path / "out", Licences(), {})
     assert same(hf_whisper, WhisperForConditionalGeneration.from_pretrained(tmp_path / "out"))
     assert "| encoder and decoder | not recorded |" in (tmp_path / "out/README.md").read_text()
 
@@ -42,7 +42,7 @@ def test_a_ctc_head_stays_beside_it_and_does_not_fit_wenet(checkpoints, tmp_path
     sizes = read_whisper("hf", *checkpoints["hf"])[1].model
     record = WhisperRecord(sizes, vocab_size=50, num_ctc_units=7)
     model = record.build()
-    export_whisper_hf(model, record, tmp_path / "out", Licences())
+    export_whisper_hf(model, record, tmp_path / "out", Licences(), {})
     assert torch.equal(load_file(tmp_path / "out/ctc_head.safetensors")["weight"], model.ctc_head.weight)
     with pytest.raises(ValueError, match="WeNet's CTC head has the decoder's units"):
         export_whisper_wenet(model, record, tmp_path / "wenet")
@@ -54,10 +54,12 @@ def test_a_ctc_head_stays_beside_it_and_does_not_fit_wenet(checkpoints, tmp_path
 
 
 def test_features_and_tokenizer_are_beside_it(checkpoints, bpe, tmp_path):
-    export_whisper_hf(*read_whisper("hf", *checkpoints["hf"]), tmp_path / "out", Licences(), bpe, ["AISHELL-1"])
+    export_whisper_hf(
+        *read_whisper("hf", *checkpoints["hf"]), tmp_path / "out", Licences(), {"AISHELL-1": "Apache-2.0"}, bpe
+    )
     assert AutoFeatureExtractor.from_pretrained(tmp_path / "out").feature_size == 128
     assert AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab() == bpe.get_vocab()
-    assert "| AISHELL-1 | unknown |" in (tmp_path / "out/README.md").read_text()
+    assert "| AISHELL-1 | Apache-2.0 |" in (tmp_path / "out/README.md").read_text()
 
 
 @pytest.mark.parametrize(("size", "end", "start"), [(51_864, 50_256, 50_257), (51_865, 50_257, 50_258), (300, 0, 0)])
