@@ -20,6 +20,8 @@ _PITCH_STEPS_PER_OCTAVE = 68
 """Measured over the variants in use, near the middle of espeak-ng's pitch scale."""
 _PAUSE_DB, _PAUSE_S = -31, 0.06
 """What counts as a pause after a word: this far below the loudest part, for this long."""
+_SHORT_PAUSE_S, _LONG_PAUSE_S = (0.05, 0.15), (0.3, 1.0)
+"""What follows the last sound, most often and now and then."""
 _SPEECH_RMS = 0.06
 _PEAK = 0.9
 
@@ -164,9 +166,10 @@ def _place_event(
 
 
 def _pad(audio: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    # Speech that always began at once would teach the times of the first words without listening, and speech that
-    # always lasted to the end the times of all: they could be stretched over the length of the clip.
-    lead, trail = (rng.uniform(0.05, (0.5, 0.8)) * SAMPLE_RATE_HZ).astype(int)
+    # Speech that always began at once would teach the times of the first words without listening; speech that always
+    # lasted to the end, those of all words: they could be stretched over the length of the clip.
+    lead_s, trail_s = rng.uniform(0.05, 0.35), rng.uniform(*_LONG_PAUSE_S if rng.random() < 0.3 else _SHORT_PAUSE_S)
+    lead, trail = (int(pause_s * SAMPLE_RATE_HZ) for pause_s in (lead_s, trail_s))
     return np.pad(audio, (lead, trail)), lead / SAMPLE_RATE_HZ
 
 

@@ -35,17 +35,12 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:
         """Update the parameters that have a gradient."""
         assert closure is None
-        for group in self.param_groups:
-            by_shape: dict[torch.Size, list[Tensor]] = {}
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    by_shape.setdefault(parameter.shape, []).append(parameter)
-            for shape, parameters in by_shape.items():
-                # As large as AdamW's update, so that both share one scale of rates (arXiv 2502.16982, section 2.2).
-                rate = group["lr"] * 0.2 * max(shape) ** 0.5
-                updates = _orthogonalise_together(torch.stack([self._momentum(p) for p in parameters]))
-                for parameter, update in zip(parameters, updates, strict=True):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-rate)
+        moved = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        updates = _orthogonalise_together([self._momentum(p) for p, _ in moved])
+        for (parameter, group), update in zip(moved, updates, strict=True):
+            # As large as AdamW's update, so that both share one scale of rates (arXiv 2502.16982, section 2.2).
+            rate = group["lr"] * 0.2 * max(parameter.shape) ** 0.5
+            parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-rate)
 
     def _momentum(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
@@ -54,14 +49,28 @@ class Muon(torch.optim.Optimizer):
         return parameter.grad.lerp(state["momentum_buffer"].lerp_(parameter.grad, 1 - MOMENTUM), MOMENTUM)
 
 
-def _orthogonalise_together(momenta: Tensor) -> Tensor:
+def _orthogonalise_together(momenta: list[Tensor]) -> list[Tensor]:
     """Orthogonalise matrices that all processes hold alike, each of them its share; all get the same result."""
-    if not distributed.is_initialized():
-        return orthogonalise(momenta)
-    share = slice(distributed.get_rank(), None, distributed.get_world_size())
-    updates = torch.zeros_like(momenta)
-    updates[share] = orthogonalise(momenta[share])
-    return dist.all_reduce_sum(updates)
+    if not momenta:
+        return []
+    here, count = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+    # All in one tensor, for one exchange: waiting for each other costs more than what is sent.
+    flat = torch.zeros(sum(m.numel() for m in momenta), dtype=momenta[0].dtype, device=momenta[0].device)
+    updates = [part.view_as(m) for part, m in zip(flat.split([m.numel() for m in momenta]), momenta, strict=True)]
+    largest_first = sorted(range(len(momenta)), key=lambda n: (-momenta[n].numel(), sorted(momenta[n].shape)))
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for n in largest_first[here::count]:
+        by_shape.setdefault(tuple(sorted(momenta[n].shape)), []).append(n)
+    for numbers in by_shape.values():
+        found = orthogonalise(torch.stack([_wide(momenta[n]) for n in numbers]))
+        for n, update in zip(numbers, found, strict=True):
+            _wide(updates[n]).copy_(update)
+    total = dist.all_reduce_sum(flat)
+    return [part.view_as(m) for part, m in zip(total.split([m.numel() for m in momenta]), momenta, strict=True)]
+
+
+def _wide(matrix: Tensor) -> Tensor:
+    return matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
