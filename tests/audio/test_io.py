@@ -116,3 +116,25 @@ def test_channels_and_rates_that_are_none_are_named():
     wav[24:28] = (1).to_bytes(4, "little")
     with pytest.raises(ValueError, match="1 Hz is no rate of speech"):
         io.load(bytes(wav))
+
+
+@pytest.mark.parametrize("keep_int16", [True, False])
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_a_plain_wav_gives_what_libsndfile_reads(rate_hz, keep_int16):
+    audio = np.random.default_rng(0).uniform(-1, 1, 1001).astype(np.float32)
+    data = io.encode(audio, "wav", rate_hz)
+    assert io._plain_wav(data) is not None
+    found, its_rate_hz = io.load(data, keep_int16=keep_int16)
+    expected, _ = soundfile.read(BytesIO(data), dtype="int16" if keep_int16 else "float32")
+    assert its_rate_hz == rate_hz and found.dtype == expected.dtype and found.flags.writeable
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_any_other_wav_is_not_taken_for_a_plain_one():
+    data = io.encode(np.zeros(100, np.float32), "wav")
+    stereo, deep = BytesIO(), BytesIO()
+    soundfile.write(stereo, np.zeros((100, 2)), 16_000, format="WAV", subtype="PCM_16")
+    soundfile.write(deep, np.zeros(100), 16_000, format="WAV", subtype="PCM_24")
+    others = [data[:-1], data[:-2], data + b"xx", data[:44], data[:20], b"", stereo.getvalue(), deep.getvalue()]
+    others += [data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] for at in range(44)]
+    assert [io._plain_wav(other) for other in others] == [None] * len(others)
