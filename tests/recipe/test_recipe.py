@@ -137,6 +137,27 @@ def test_each_stage_can_be_run_alone_by_its_pasted_command_and_gives_the_same(ru
         assert again == before, "the same seed gives the same loss to the bit, and the same files"
 
 
+def test_one_utterance_of_each_of_the_eight_tasks_is_learnt_by_heart(run, repo_root):
+    data = run.folder / "data"
+    options = {
+        "config": "conf/smoke/train_sulm.yaml",
+        "shards_dir": data / "shards",
+        "tokenizer_dir": data / "cuts/tokenizer",
+        "data.tasks": f"[{','.join(TASKS)}]",
+        "encoder": "{d_model: 64, encoder_layers: 1, num_heads: 2, ffn_dim: 128}",
+        "model.llm.hidden_size": 64,
+        "train.ctc_weight": 0,
+        "train.optim": "{lr: 3.0e-3, muon_lr: 1.0e-2, warmup_steps: 10, schedule: cosine}",
+        "max_steps": 300,
+    }
+    command = shlex.join(
+        ["python", "-m", "osum.bin.overfit", *(f"--{name}={value}" for name, value in options.items())]
+    )
+    done = bash(f". ./path.sh && {command}", cwd=str(repo_root / "egs/osum"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "exact=8/8" in done.stderr
+
+
 def test_one_stage_of_the_readme(run, readme_commands, repo_root):
     (command,) = [line for line in readme_commands if "--stage 2 --stop-stage 2" in line]
     done = bash(recipe(command, repo_root, run.folder))
