@@ -87,7 +87,11 @@ def run(cfg: IndexConfig, out: Path) -> None:
             raise ValueError(f"split {split}: {drops.none_used()}")
         total.merge(drops)
     total.settle(out, cfg.out_dir, cfg.max_defect_rate)
-    licences.write(out, {source.corpus: [source.licence] for source in cfg.sources if source.licence})
+    named: dict[str, list[str]] = {}
+    for corpus, licence in dict.fromkeys((source.corpus, source.licence) for source in cfg.sources):
+        if licence:
+            named.setdefault(corpus, []).append(licence)
+    licences.write(out, named)
     if cfg.tokenizer is not None:
         from osum.data.corpora.vocabulary import write_vocabulary
 

@@ -56,7 +56,7 @@ def _orthogonalise_together(momenta: list[Tensor]) -> list[Tensor]:
     here, count = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     # All in one tensor, for one exchange: waiting for each other costs more than what is sent.
     flat = torch.zeros(sum(m.numel() for m in momenta), dtype=momenta[0].dtype, device=momenta[0].device)
-    updates = [part.view_as(m) for part, m in zip(flat.split([m.numel() for m in momenta]), momenta, strict=True)]
+    updates = _parts(flat, momenta)
     largest_first = sorted(range(len(momenta)), key=lambda n: (-momenta[n].numel(), sorted(momenta[n].shape)))
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for n in largest_first[here::count]:
@@ -65,8 +65,11 @@ def _orthogonalise_together(momenta: list[Tensor]) -> list[Tensor]:
         found = orthogonalise(torch.stack([_wide(momenta[n]) for n in numbers]))
         for n, update in zip(numbers, found, strict=True):
             _wide(updates[n]).copy_(update)
-    total = dist.all_reduce_sum(flat)
-    return [part.view_as(m) for part, m in zip(total.split([m.numel() for m in momenta]), momenta, strict=True)]
+    return _parts(dist.all_reduce_sum(flat), momenta)
+
+
+def _parts(flat: Tensor, like: list[Tensor]) -> list[Tensor]:
+    return [part.view_as(m) for part, m in zip(flat.split([m.numel() for m in like]), like, strict=True)]
 
 
 def _wide(matrix: Tensor) -> Tensor:

@@ -120,11 +120,12 @@ def test_a_missing_source_and_a_hostile_split_are_named(tmp_path, capsys):
 def test_a_source_may_serve_fewer_tasks_and_name_its_licence(argv, tmp_path):
     sources = json.loads(argv[1])
     sources[1] |= {"tasks": ["sgc"], "licence": "CC BY 4.0"}
+    sources[0]["licence"], sources[2]["licence"] = "CC0", "MIT"
     main(["--sources", json.dumps(sources), *argv[2:], "--max_defect_rate=0.1", "--tasks=[asr,sgc]"])
     index = Index.open(tmp_path / "out/train")
     served = {u.corpus: u.tasks for u in map(index.utterance, range(len(index)))}
     assert served == {"one": ("asr",), "two": ("sgc",)}
-    assert licences.read(tmp_path / "out", ["one", "two"]) == {"one": "unknown", "two": "CC BY 4.0"}
+    assert licences.read(tmp_path / "out", ["one", "two"]) == {"one": "CC0; MIT", "two": "CC BY 4.0"}
     sources[1]["tasks"] = ["srwt"]
     with pytest.raises(SystemExit):
         main(["--sources", json.dumps(sources), *argv[2:], "--tasks=[asr,sgc]"])

@@ -9,6 +9,7 @@ import soundfile
 
 from osum.audio import io
 from osum.bin.shard import main, shard
+from osum.data import licences
 from osum.data.store.index import Index, speaker_hash
 from tests.bin.shard_stage import contents, make_cut
 
@@ -52,6 +53,13 @@ def test_the_number_of_processes_changes_no_byte(stage, cuts, tmp_path):
     alone = contents(tmp_path / "shards")
     shard(replace(config, num_procs=3, overwrite=True))
     assert contents(tmp_path / "shards") == alone
+
+
+def test_licences_go_with_the_shards(stage, cuts, tmp_path):
+    config = stage(cuts)
+    licences.write(config.cuts_dir, {"toy": ["CC0"]})
+    shard(config)
+    assert licences.read(tmp_path / "shards", ["toy"]) == {"toy": "CC0"}
 
 
 def test_a_second_run_does_nothing(stage, cuts, tmp_path):
