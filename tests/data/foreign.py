@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -44,3 +45,10 @@ def write_list(path: Path, *rows: object) -> Path:
 def reasons(drops: Drops) -> dict[str, int]:
     """Return how many utterances were dropped for each reason."""
     return {name: len(reason.ids) for name, reason in drops.reasons.items()}
+
+
+def open_below(folder: Path, suffix: str = "") -> list[str]:
+    """Return the files in `folder` that this process has open; of others, earlier tests may close some meanwhile."""
+    links = (f"/proc/self/fd/{descriptor}" for descriptor in os.listdir("/proc/self/fd"))
+    paths = (os.readlink(link) for link in links if os.path.islink(link))
+    return sorted(path for path in paths if path.startswith(f"{folder}/") and path.endswith(suffix))

@@ -12,7 +12,7 @@ from osum.data.load.loader import Pack, PackDataset, load_packs
 from osum.data.store import storage as storage_module
 from osum.data.store.storage import StalledError, Storage, is_remote, place
 from osum.text.template import SulmTemplate
-from tests.data.foreign import reasons, speech, write_list, write_tar
+from tests.data.foreign import open_below, reasons, speech, write_list, write_tar
 from tests.data.web_server import RangeServer
 
 
@@ -187,12 +187,11 @@ def test_stores_that_are_not_asynchronous(storage):
 
 def test_files_are_closed_with_their_storage(tmp_path):
     (tmp_path / "a").write_bytes(b"content")
-    before = len(os.listdir("/proc/self/fd"))
     storage = Storage()
     assert storage.read(str(tmp_path / "a"), 0, 3) == b"con"
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert open_below(tmp_path) == [str(tmp_path / "a")]
     del storage
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_below(tmp_path) == []
 
 
 def test_workers_read_from_a_web_server(server, index_of, tmp_path, task_objects, prompts, tokenizer):
