@@ -26,7 +26,7 @@ SWAPPED_NOTE = (
 )
 TIMES_NOTE = (
     "AAS (accumulated averaging shift): start shift plus end shift, averaged over the units that the model got right; "
-    "coverage is their share of the reference units."
+    "coverage is their share of the reference units. Vocal events are shown apart where some utterances have one."
 )
 QUESTIONS_NOTE = (
     "Kinds as the data names them; in the embedded corpus `closed` is a set of questions that training has too, in "

@@ -117,15 +117,23 @@ def labels(scores: Mapping[str, TaskScores]) -> Table | None:
 
 
 def word_times(scores: Mapping[str, TaskScores]) -> Table | None:
-    """Return the shifts of word times; None when no task has them."""
-    header = ("task", "AAS, ms", "halved, ms", "coverage, %", "≤ 50 ms, %", "≤ 100 ms, %", "≤ 200 ms, %", "malformed")
-    rows = []
+    """Return the shifts of word times, in all and with and without an event; None when no task has them."""
+    header = (
+        *("task", "n", "AAS, ms", "halved, ms", "coverage, %"),
+        *("≤ 50 ms, %", "≤ 100 ms, %", "≤ 200 ms, %", "malformed"),
+    )
+    names = {"event": "with an event", "none": "without an event"}
+    rows: list[tuple[str, ...]] = []
     for name, task in decoded(scores).items():
         if task["coverage"] is not None:
-            within = [percent(task[f"within_{tolerance}_ms"]) for tolerance in (50, 100, 200)]
-            shifts = (number(task["aas_ms"], 1), number(task["aas_half_ms"], 1), percent(task["coverage"]))
-            rows.append((name, *shifts, *within, str(task["parse_failures"])))
-    return Table(header, rows, "lrrrrrrr") if rows else None
+            rows.append((name, *_shifts(task), str(task["parse_failures"])))
+            rows += [(f"{name}, {names[k]}", *_shifts(part), ABSENT) for k, part in task.get("by_event", {}).items()]
+    return Table(header, rows, "lrrrrrrrr") if rows else None
+
+
+def _shifts(part: TaskScores) -> tuple[str, ...]:
+    shifts = (number(part["aas_ms"], 1), number(part["aas_half_ms"], 1), percent(part["coverage"]))
+    return (str(part["n"]), *shifts, *(percent(part[f"within_{tolerance}_ms"]) for tolerance in (50, 100, 200)))
 
 
 def answers(scores: Mapping[str, TaskScores]) -> Table | None:

@@ -39,13 +39,23 @@ class Srwt(Task):
         }
 
     def score(self, refs: Sequence[Utterance], hyps: Sequence[str]) -> dict[str, Any]:
-        """Return `wer` and the shifts of word times; `parse_failures` counts outputs that are not well formed."""
+        """Return `wer` and the shifts of word times; `parse_failures` counts outputs that are not well formed.
+
+        `by_event` holds `n` and the shifts of utterances with a vocal event and of those without (`event`, `none`),
+        where the data has both: an event moves what follows it, and is easily taken for speech.
+        """
         parsed = [self.parse(h) for h in hyps]
         timed = [(timed_units(r.words), p["words"] or ()) for r, p in zip(refs, parsed, strict=True)]
+        parts: dict[str, list[tuple[Sequence[TimedUnit], Sequence[TimedUnit]]]] = {}
+        for ref, pair in zip(refs, timed, strict=True):
+            parts.setdefault("event" if "event" in ref.labels else "none", []).append(pair)
         return {
             **self._transcript_scores(refs, hyps),
             **shift_scores(timed),
             "parse_failures": sum(not p["well_formed"] for p in parsed),
+            "by_event": {kind: {"n": len(of), **shift_scores(of)} for kind, of in sorted(parts.items())}
+            if len(parts) > 1
+            else {},
         }
 
 

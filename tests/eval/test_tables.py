@@ -24,7 +24,7 @@ def test_tables_by_topic(eight_tasks):
     assert errors.rows[0] == ("asr", "25.0", "0.0 (n=2)", "50.0 (n=2)")
     times = tables.word_times(scores)
     assert times is not None
-    assert times.rows == [("srwt", "0.0", "0.0", "75.0", "100.0", "100.0", "100.0", "1")]
+    assert times.rows == [("srwt", "4", "0.0", "0.0", "75.0", "100.0", "100.0", "100.0", "1")]
     labels = tables.labels(scores)
     assert labels is not None
     assert [row[0] for row in labels.rows] == ["ved", "ser", "ssr", "sgc", "sap", "sap+sgc: age", "sap+sgc: gender"]
@@ -32,6 +32,18 @@ def test_tables_by_topic(eight_tasks):
     answers = tables.answers(scores)
     assert answers is not None
     assert answers.rows == [("sttc", "closed", "2", "100.0", "0.0"), ("sttc", "slot", "2", "50.0", "0.0")]
+
+
+def test_word_times_are_shown_by_event(utterance, hypothesis_set):
+    words = (("hello", 0.1, 0.5), ("there", 0.5, 0.9))
+    laughing = utterance("b", words=words, labels={"event": "laugh"})
+    hyps = hypothesis_set("srwt", [(utterance("a", words=words), "<0.1>hello<0.5>"), (laughing, "<0.3>hello<0.5>")])
+    times = tables.word_times(score_sets([hyps])["test"])
+    assert [row[:5] for row in times.rows] == [
+        ("srwt", "2", "100.0", "50.0", "50.0"),
+        ("srwt, with an event", "1", "200.0", "100.0", "50.0"),
+        ("srwt, without an event", "1", "0.0", "0.0", "50.0"),
+    ]
 
 
 def test_absent_topics(utterance, hypothesis_set):
