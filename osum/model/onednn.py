@@ -1,4 +1,4 @@
-"""Linear layers through oneDNN on the CPU: on processors for which MKL has no AVX-512 code, twice as fast in float32.
+"""Linear layers through oneDNN on CPUs with AVX-512, which MKL leaves unused on AMD's: twice as fast in float32.
 
 PyTorch itself takes MKL for float32 products. The operator is the one that torch.compile puts into compiled models;
 it knows no gradient, which is given here.
@@ -33,10 +33,17 @@ def fits(hidden: Tensor) -> bool:
     return hidden.dtype == torch.float32 and hidden.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
+def is_faster() -> bool:
+    """Whether oneDNN multiplies faster than MKL here.
+
+    Where both have AVX2 only they reach the same rate, and oneDNN makes a kernel for each new length: half a
+    millisecond, in all a seventh of a training step of `mini`.
+    """
+    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
 def use_onednn(model: nn.Module) -> None:
     """Turn the float32 linear layers of a model on the CPU into oneDNN's, in place; parameters stay as they are."""
-    if not torch.backends.mkldnn.is_available():
-        return
     for module in model.modules():
         if type(module) is nn.Linear and module.weight.dtype == torch.float32 and module.weight.device.type == "cpu":
             module.__class__ = OnednnLinear

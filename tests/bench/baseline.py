@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from osum.audio.frames import num_adaptor_frames, num_encoder_frames
 from osum.model.adaptor import TransformerLayer
-from osum.model.onednn import use_onednn
+from osum.model.onednn import is_faster, use_onednn
 from osum.model.speech_llm import SpeechLLM
 from osum.text.template import IGNORED
 
@@ -63,7 +63,7 @@ class Baseline(nn.Module):
         self.ways = ways
         for config in (model.encoder.whisper.config, model.llm.config):
             config._attn_implementation = "eager" if ways.unfused_attention else "sdpa"
-        if not ways.torch_products:
+        if is_faster() and not ways.torch_products:
             use_onednn(model)
 
     def forward(self, batch: PaddedBatch) -> Tensor:

@@ -4,6 +4,7 @@ from torch import nn
 
 from osum.model.build import build_whisper
 from osum.model.onednn import OnednnLinear
+from osum.train import compute
 from osum.train.compute import check_precision, compile_block, prepare
 from osum.train.configs import ComputeConfig, TrainConfig
 
@@ -72,10 +73,12 @@ def test_layers_compile_into_one_graph_each(sulm, toy_batch):
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-5)
 
 
-def test_products_on_the_cpu_are_onednns(sulm, toy_batch):
+@pytest.mark.parametrize("is_faster", [True, False])
+def test_products_on_the_cpu_are_onednns_where_it_is_faster(sulm, toy_batch, monkeypatch, is_faster):
+    monkeypatch.setattr(compute, "is_faster", lambda: is_faster)
     wanted = gradients(sulm, toy_batch)
     prepare(sulm, "float32", ComputeConfig(), CPU)
-    assert {type(m) for m in sulm.modules() if isinstance(m, nn.Linear)} == {OnednnLinear}
+    assert {type(m) for m in sulm.modules() if isinstance(m, nn.Linear)} == {OnednnLinear if is_faster else nn.Linear}
     found = gradients(sulm, toy_batch)
     assert found.keys() == wanted.keys()
     for name, grad in found.items():
