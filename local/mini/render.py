@@ -22,6 +22,8 @@ _PAUSE_DB, _PAUSE_S = -31, 0.06
 """What counts as a pause after a word: this far below the loudest part, for this long."""
 _SHORT_PAUSE_S, _LONG_PAUSE_S = (0.05, 0.15), (0.3, 1.0)
 """What follows the last sound, most often and now and then."""
+_GAP_S = {"after": (0.2, 0.5), "inside": (0.05, 0.15)}
+"""Between speech and an event, by its place: after the last word nothing else tells that what follows is no speech."""
 _SPEECH_RMS = 0.06
 _PEAK = 0.9
 
@@ -154,8 +156,9 @@ def _place_event(
     """Put the event after the speech, or between two of its words, with a short gap on each side."""
     if not len(event):
         return speech, starts, ends
-    gap = np.zeros(int(rng.uniform(0.05, 0.15) * SAMPLE_RATE_HZ))
-    if place == "after" or len(starts) < 2:
+    place = place if len(starts) > 1 else "after"
+    gap = np.zeros(int(rng.uniform(*_GAP_S[place]) * SAMPLE_RATE_HZ))
+    if place == "after":
         return np.concatenate([speech, gap, event]), starts, ends
     word = int(rng.integers(1, len(starts)))
     cut = int(starts[word] * SAMPLE_RATE_HZ)

@@ -62,7 +62,7 @@ def test_repeated_slots_get_different_values():
 def test_held_out_combinations_never_occur_in_train(language):
     train = {texts.draw_question(GRAMMAR, language, "slot", rng(s), unseen=False).spoken for s in range(300)}
     test = {texts.draw_question(GRAMMAR, language, "slot", rng(s), unseen=True).spoken for s in range(300)}
-    assert len(test) == 7
+    assert len(test) == {"en": 21, "zh": 18}[language]
     assert len(train) > 2 * len(test)
     assert not train & test
     assert {w for t in test for w in texts.unit_spans(t, language)}  # every question has units
@@ -80,4 +80,4 @@ def test_every_held_out_value_is_heard_in_train():
 def test_slot_answer_repeats_the_values():
     question = texts.draw_question(GRAMMAR, "en", "slot", rng(1), unseen=True)
     assert question.question == "slot"
-    assert question.answer.split()[-2:] == question.spoken.split()[-2:]
+    assert " ".join(question.answer.split()[-2:]) in question.spoken
