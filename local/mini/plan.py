@@ -17,7 +17,7 @@ QUESTION_SHARE = 0.2
 STYLE_SHARE = 0.5
 """The rest, 0.275, are plain sentences, all with an emotion."""
 STYLE_WITH_EMOTION_SHARE = 0.4
-EVENT_SHARE = 0.24
+EVENT_SHARE = 0.28
 """Of the utterances without an emotion: with both, a small model names the event where the emotion is asked for."""
 CLOSED_SHARE = 0.6
 """Of the questions."""
