@@ -40,6 +40,13 @@ start_steps() {
   steps=$!
 }
 
+# first_failure LINE: how the first process ended of those that did not end well, by what srun said in the log since
+# that line: "Exited with exit code 3", "Killed". When a process fails for good, srun kills those that wait for it and
+# takes their status.
+first_failure() {
+  tail -n "+$1" "$(readlink /proc/$$/fd/1)" | sed -nE 's/^srun: error: [^ ]+: tasks? [0-9,-]+: (.*)$/\1/p' | head -n 1
+}
+
 # requeue STATUS: lets Slurm start this job again, with the same number. Returns if it should or may not.
 requeue() {
   local name=''
@@ -61,7 +68,7 @@ requeue() {
 }
 
 run_job() {
-  local status=0
+  local status=0 first begun
   export TQDM_DISABLE=1 # nobody watches
   # srun does not take it over from sbatch.
   [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
@@ -69,6 +76,7 @@ run_job() {
     "folder=$PWD command=${*@Q}"
   export_master
   if [ -z "$told$ended" ]; then
+    begun=$(wc -l < "$(readlink /proc/$$/fd/1)")
     start_steps "$@"
     # A signal ends `wait` before srun ends; one that came before all processes had started has to be handed on again.
     while kill -0 "$steps" 2>/dev/null; do
@@ -77,6 +85,10 @@ run_job() {
     done
     wait "$steps"
     status=$?
+    if [ "$status" -eq 137 ]; then
+      first=$(first_failure "$begun")
+      case $first in 'Exited with exit code '*) status=${first##* } ;; esac
+    fi
   else
     status=$SAVED_STATUS # nothing was begun
   fi

@@ -172,6 +172,17 @@ def test_a_job_with_a_killed_process_is_queued_again_if_that_is_asked_for(cluste
     assert "not queued again after 1 new starts: retries is 1" in (folder / "x.log").read_text()
 
 
+def test_a_process_that_fails_for_good_ends_the_job_and_those_that_wait_for_it(cluster, submit, folder):
+    failing = 'echo rank "$RANK"; [ "$RANK" = 0 ] || exit 3; exec sleep 4323'
+    job = submit("--nodes", "2", "--retries", "1", "x.log", "bash", "-c", failing)
+    has(folder / "x.log", "rank 1")
+    ended = cluster.wait(job, 180)  # srun waits for longer than Slurm needs to find out that a node is lost
+    text = (folder / "x.log").read_text()
+    assert (ended["JobState"], ended["Restarts"]) == ("FAILED", "0"), text
+    assert re.search(r"status=(\d+)", text)[1] == "3", text
+    wait_until(lambda: not sleepers("4323"), "a process is left", 15)
+
+
 def test_a_job_that_loses_a_node_goes_on_elsewhere(cluster, submit, folder):
     job = submit("--nodes", "2", "x.log", "bash", "-c", ASKED_TO_STOP.format(status=1))
     has(folder / "x.log", "\nrun")
@@ -191,15 +202,16 @@ def test_scancel_leaves_nothing_behind(cluster, submit, folder):
         pytest.skip("Slurm can't catch processes that left their session without the freezer of cgroups v1")
     saving = "trap 'exit 85' TERM; setsid sleep 4321 & sleep 4322 & wait"
     job = submit("--nodes", "2", "x.log", "bash", "-c", saving)
-    wait_until(lambda: len(sleepers()) == 4, "the job did not start", 30)
+    wait_until(lambda: len(sleepers("4321", "4322")) == 4, "the job did not start", 30)
     cluster.run("scancel", job)
     assert cluster.wait(job)["JobState"] == "CANCELLED"
-    wait_until(lambda: not sleepers(), "processes are left", 15)
+    wait_until(lambda: not sleepers("4321", "4322"), "processes are left", 15)
     assert cluster.job(job)["Restarts"] == "0", "it saves, but nobody wants it to go on"
 
 
-def sleepers():
-    return [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [])[-1:] in (["4321"], ["4322"])]
+def sleepers(*seconds):
+    """Processes that sleep for as many seconds."""
+    return [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[-1] in seconds]
 
 
 def test_the_elements_of_an_array_have_their_numbers_and_logs(cluster, submit, repo_root, folder):
