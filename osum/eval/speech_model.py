@@ -21,7 +21,7 @@ from osum.model.ending import Generated, StopRules
 from osum.model.folder import find_sulm, load_sulm, tokenizer_of
 from osum.model.generate import embed_each, generate_all, start
 from osum.model.lora import take_lora_out
-from osum.model.onednn import is_faster, use_onednn
+from osum.model.onednn import use_fastest_products
 from osum.model.precision import Precision, autocast, halve
 from osum.model.speech_llm import SpeechLLM
 from osum.text import tokenizer as text_tokenizer
@@ -48,9 +48,7 @@ class SpeechModel:
         """Prompts and template are those of training; the first prompt of each task and language is used."""
         if precision == "bfloat16":
             halve(model.parameters())
-        model.to(device)
-        if is_faster():
-            use_onednn(model)
+        use_fastest_products(model.to(device))
         self.model, self.tokenizer, self.prompts = model.eval(), tokenizer, prompts
         self.device = torch.device(device)
         self._precision = precision

@@ -13,7 +13,7 @@ from osum.eval.samples import samples_of
 from osum.model.convert.settings import Settings
 from osum.model.convert.whisper import read_whisper
 from osum.model.folder import RECORD, load_whisper
-from osum.model.onednn import is_faster, use_onednn
+from osum.model.onednn import use_fastest_products
 from osum.model.whisper import MultitaskWhisper
 from osum.text import tokenizer as text_tokenizer
 
@@ -27,9 +27,7 @@ class WhisperModel:
         self, model: MultitaskWhisper, tokenizer: PreTrainedTokenizerBase | None, device: torch.device | str = "cpu"
     ) -> None:
         """`tokenizer` is None for a folder without one, as after a conversion from OpenAI's or WeNet's files."""
-        model.to(device)
-        if is_faster():
-            use_onednn(model)
+        use_fastest_products(model.to(device))
         self.model, self.tokenizer, self.device = model.eval(), tokenizer, torch.device(device)
 
     @torch.inference_mode()

@@ -36,8 +36,8 @@ def fits(hidden: Tensor) -> bool:
 def is_faster() -> bool:
     """Whether oneDNN multiplies faster than MKL here.
 
-    Where both have AVX2 only they reach the same rate, and oneDNN makes a kernel for each new length: half a
-    millisecond, in all a seventh of a training step of `mini`.
+    Where both have AVX2 only they reach the same rate, and oneDNN makes a kernel for each new length, which small
+    models notice (tests/bench/products.py).
     """
     return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
@@ -47,6 +47,12 @@ def use_onednn(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.Linear and module.weight.dtype == torch.float32 and module.weight.device.type == "cpu":
             module.__class__ = OnednnLinear
+
+
+def use_fastest_products(model: nn.Module) -> None:
+    """Give a model oneDNN's linear layers where those are faster."""
+    if is_faster():
+        use_onednn(model)
 
 
 class _Linear(torch.autograd.Function):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from osum.model.onednn import is_faster, use_onednn
+from osum.model.onednn import use_fastest_products
 from osum.model.precision import Precision, halve
 from osum.train.configs import ComputeConfig
 
@@ -29,8 +29,7 @@ def prepare(model: nn.Module, precision: Precision, cfg: ComputeConfig, device: 
         if not hasattr(model, "share_prompts"):
             raise ValueError("train.compute.share_prompts: this model reads no prompts; leave it out")
         model.share_prompts = True
-    if is_faster():
-        use_onednn(model)
+    use_fastest_products(model)
     # Compiled first: what is computed again in the backward pass is then the compiled layer.
     for block in _chosen(model, cfg.compile, "compile"):
         compile_block(block)

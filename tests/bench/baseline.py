@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from osum.audio.frames import num_adaptor_frames, num_encoder_frames
 from osum.model.adaptor import TransformerLayer
-from osum.model.onednn import is_faster, use_onednn
+from osum.model.onednn import use_fastest_products
 from osum.model.speech_llm import SpeechLLM
 from osum.text.template import IGNORED
 
@@ -63,8 +63,8 @@ class Baseline(nn.Module):
         self.ways = ways
         for config in (model.encoder.whisper.config, model.llm.config):
             config._attn_implementation = "eager" if ways.unfused_attention else "sdpa"
-        if is_faster() and not ways.torch_products:
-            use_onednn(model)
+        if not ways.torch_products:
+            use_fastest_products(model)
 
     def forward(self, batch: PaddedBatch) -> Tensor:
         """Return the negative log-likelihood summed over all target tokens, nats."""

@@ -204,9 +204,16 @@ class Wenet:
                 return [], self._tokenizer.encode(line, add_special_tokens=False)
 
             def text2tokens(self, line: str) -> list[str]:
-                raise NotImplementedError
+                return self._tokenizer.tokenize(line)
 
-            tokens2text = tokens2ids = ids2tokens = text2tokens
+            def tokens2text(self, tokens: list[str]) -> str:
+                return self._tokenizer.convert_tokens_to_string(tokens)
+
+            def tokens2ids(self, tokens: list[str]) -> list[int]:
+                return self._tokenizer.convert_tokens_to_ids(tokens)
+
+            def ids2tokens(self, ids: list[int]) -> list[str]:
+                return self._tokenizer.convert_ids_to_tokens(ids)
 
             def vocab_size(self) -> int:
                 return len(self._tokenizer)

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from osum.model import onednn
 from osum.model.build import build_whisper
 from osum.model.onednn import OnednnLinear
-from osum.train import compute
 from osum.train.compute import check_precision, compile_block, prepare
 from osum.train.configs import ComputeConfig, TrainConfig
 
@@ -75,7 +75,7 @@ def test_layers_compile_into_one_graph_each(sulm, toy_batch):
 
 @pytest.mark.parametrize("is_faster", [True, False])
 def test_products_on_the_cpu_are_onednns_where_it_is_faster(sulm, toy_batch, monkeypatch, is_faster):
-    monkeypatch.setattr(compute, "is_faster", lambda: is_faster)
+    monkeypatch.setattr(onednn, "is_faster", lambda: is_faster)
     wanted = gradients(sulm, toy_batch)
     prepare(sulm, "float32", ComputeConfig(), CPU)
     assert {type(m) for m in sulm.modules() if isinstance(m, nn.Linear)} == {OnednnLinear if is_faster else nn.Linear}
