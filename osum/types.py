@@ -41,11 +41,10 @@ class Utterance:
 
         ValueError names what is missing, ValueError or TypeError what is of a wrong type.
         """
-        names = {f.name for f in dataclasses.fields(cls)}
         missing = {"key", "corpus", "language", "text", "num_samples"} - obj.keys()
         if missing:
             raise ValueError(f"utterance {obj.get('key', '?')!r} lacks {sorted(missing)}; run the shard stage again")
-        kept = {k: v for k, v in obj.items() if k in names}
+        kept = {k: v for k, v in obj.items() if k in UTTERANCE_FIELDS}
         kept["words"] = tuple((str(w), float(s), float(e)) for w, s, e in kept.get("words", ()))
         kept["tasks"] = tuple(kept.get("tasks", ()))
         made = cls(**kept)
@@ -58,6 +57,9 @@ class Utterance:
             raise TypeError(f"utterance {self.key!r}: labels or num_samples of a wrong type")
         if not all(isinstance(text, str) for text in (*texts, *self.labels.values())):
             raise TypeError(f"utterance {self.key!r}: a field that should be text is not")
+
+
+UTTERANCE_FIELDS = frozenset(f.name for f in dataclasses.fields(Utterance))
 
 
 @dataclass(frozen=True)

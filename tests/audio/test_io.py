@@ -138,3 +138,51 @@ def test_any_other_wav_is_not_taken_for_a_plain_one():
     others = [data[:-1], data[:-2], data + b"xx", data[:44], data[:20], b"", stereo.getvalue(), deep.getvalue()]
     others += [data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] for at in range(44)]
     assert [io._plain_wav(other) for other in others] == [None] * len(others)
+
+
+def plain_flac(samples, **options):
+    buffer = BytesIO()
+    soundfile.write(buffer, samples, 16_000, format="FLAC", subtype="PCM_16", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("keep_int16", [True, False])
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_a_plain_flac_gives_what_libsndfile_reads(level, keep_int16):
+    noise = np.random.default_rng(0).normal(0, 3_000, 50_000)
+    samples = np.concatenate([noise, np.zeros(100_000), [-32768, 32767]]).astype(np.int16)
+    data = plain_flac(samples, compression_level=level)
+    assert io._plain_flac(data, len(samples)) is not None
+    audio, rate_hz = io.load(data, keep_int16=keep_int16)
+    expected, _ = soundfile.read(BytesIO(data), dtype="int16" if keep_int16 else "float32")
+    assert rate_hz == 16_000 and audio.dtype == expected.dtype and audio.flags.writeable
+    np.testing.assert_array_equal(audio, expected)
+
+
+def test_any_other_flac_is_not_taken_for_a_plain_one():
+    samples = (3_000 * tone(16_000)).astype(np.int16)
+    data = plain_flac(samples)
+    stereo, deep = BytesIO(), BytesIO()
+    soundfile.write(stereo, np.stack([samples] * 2, axis=1), 16_000, format="FLAC", subtype="PCM_16")
+    soundfile.write(deep, samples, 16_000, format="FLAC", subtype="PCM_24")
+    for other in (b"", data[:41], b"x" + data[1:], stereo.getvalue(), deep.getvalue()):
+        assert io._plain_flac(other, 16_000) is None
+    assert io._plain_flac(data, 15_999) is None
+
+
+def test_a_flac_is_plain_only_if_all_of_it_is_sound():
+    """What is wrong with any other libsndfile says: a frame that fails its checksum, an end that is missing."""
+    data = plain_flac(np.random.default_rng(0).normal(0, 3_000, 50_000).astype(np.int16))
+    assert io._plain_flac(data, 50_000) is not None
+    for place in np.linspace(200, len(data) - 3, 40).astype(int):
+        damaged = bytearray(data)
+        damaged[place] ^= 0x10
+        assert io._plain_flac(bytes(damaged), 50_000) is None, place
+        assert io._plain_flac(data[:place], 50_000) is None, place
+
+
+def test_a_flac_that_declares_more_than_its_bytes_can_hold_is_not_even_tried(monkeypatch):
+    data = bytearray(plain_flac((3_000 * tone(16_000)).astype(np.int16)))
+    data[18:26] = (int.from_bytes(data[18:26], "big") | 2**31 - 1).to_bytes(8, "big")
+    monkeypatch.setattr("miniaudio.flac_read_s16", lambda data: pytest.fail("tried"))
+    assert io._plain_flac(bytes(data), 2**31) is None

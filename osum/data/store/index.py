@@ -88,6 +88,7 @@ class Index:
         self.folder, self.header, self.rows = folder, header, rows
         self._keys, self._ends = keys, ends
         self._storage = Storage()
+        self._paths: dict[int, str] = {}
 
     @classmethod
     def open(cls, folder: Path | str) -> Index:
@@ -229,7 +230,9 @@ class Index:
         number = int(self.rows[row]["shard"])
         if number >= len(self.header.shards):
             raise ValueError(f"{self.folder}: {self.key(row)}: no shard {number}; make the index again")
-        return place(self.folder, self.header.shards[number])
+        if number not in self._paths:
+            self._paths[number] = place(self.folder, self.header.shards[number])
+        return self._paths[number]
 
     def _read(self, row: int, path: str, offset: int, size: int) -> bytes:
         data = self._storage.read(path, offset, size)
