@@ -112,6 +112,7 @@ def test_a_log_keeps_the_last_state_of_a_progress_bar(tmp_path):
         (["--nproc", "0"], "option --nproc is '0'; it must be a whole number of at least 1"),
         (["--nj", "-1"], "option --nj is '-1'; it must be a whole number of at least 1"),
         (["--launcher", "pbs"], "option --launcher is 'pbs'; it must be local or slurm"),
+        (["--shard-parts", "0"], "option --shard-parts is '0'; it must be a whole number of at least 1"),
         (["--decode-parts", "0"], "option --decode-parts is '0'; it must be a whole number of at least 1"),
         (["--raw-dir", "/no/such/folder"], "option --raw-dir is '/no/such/folder', which is no folder"),
         (["--whisper", "/no/such/folder"], "option --whisper is '/no/such/folder', which is no folder"),

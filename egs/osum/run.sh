@@ -9,7 +9,7 @@ recipe=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 . "$recipe/../../utils/stage.sh"
 
 stage=0 stop_stage=6 conf=mini exp='' raw_dir='' whisper='' llm='' data_dir='' exp_dir='' nj='' nproc=''
-launcher=local slurm_conf=conf/slurm.conf dry_run='' no_wait='' decode_parts=1
+launcher=local slurm_conf=conf/slurm.conf dry_run='' no_wait='' shard_parts=1 decode_parts=1
 
 usage="Usage: bash egs/osum/run.sh [--name value ...]
 
@@ -25,7 +25,8 @@ usage="Usage: bash egs/osum/run.sh [--name value ...]
   --nj N              parallel jobs of the data stages (default: the CPU cores)
   --nproc N           training processes on a machine (default: one per GPU, without a GPU 2; with slurm, what
                       its file says)
-  --decode-parts N    cut stage 5 into N parts; with slurm they run side by side, as an array (default $decode_parts)
+  --shard-parts N     cut stage 2 into N parts; with slurm they run side by side, as an array (default $shard_parts)
+  --decode-parts N    likewise stage 5 (default $decode_parts)
   --launcher NAME     what cmd.sh runs the stages with: local, here, or slurm, which queues all of them at once, each
                       behind the one before (default $launcher)
   --slurm-conf FILE   partition, time, machines, GPUs, ... of the jobs (default $slurm_conf)
@@ -47,6 +48,7 @@ ranks=(${nproc:+--tasks "$nproc"})
 nproc=${nproc:-$((gpus > 0 ? gpus : 2))}
 require_number nj "$nj" 1
 require_number nproc "$nproc" 1
+require_number shard-parts "$shard_parts" 1
 require_number decode-parts "$decode_parts" 1
 [[ $launcher =~ ^(local|slurm)$ ]] || die "option --launcher is '$launcher'; it must be local or slurm"
 for option in raw-dir whisper llm; do # folders to read, of which some may be left out
@@ -77,9 +79,16 @@ run_stage 1 "manifests -> cuts with canonical labels and tasks, tokenizer" "${cp
   python -m osum.bin.annotate --config "$conf_dir/annotate.yaml" --manifests_dir "$data/manifests" --out_dir "$data/cuts" \
   ${llm:+--tokenizer.path "$llm"}
 
-run_stage 2 "cuts -> shards with an index" "${cpu_cmd[@]}" --cpus "$nj" "$log/shard.log" \
-  python -m osum.bin.shard --config "$conf_dir/shard.yaml" --cuts_dir "$data/cuts" --out_dir "$data/shards" \
-  --num_procs "$nj"
+shard=(python -m osum.bin.shard --config "$conf_dir/shard.yaml" --cuts_dir "$data/cuts" --out_dir "$data/shards"
+  --num_procs "$nj")
+if [ "$shard_parts" -eq 1 ]; then
+  run_stage 2 "cuts -> shards with an index" "${cpu_cmd[@]}" --cpus "$nj" "$log/shard.log" "${shard[@]}"
+else
+  run_stage 2 "cuts -> shards, in $shard_parts parts" "${cpu_cmd[@]}" --cpus "$nj" --array "$shard_parts" \
+    "$log/shard_part.%a.log" "${shard[@]}" --num_parts "$shard_parts" --part %a
+  run_stage 2 "parts -> shards with an index" "${cpu_cmd[@]}" --cpus "$nj" "$log/shard.log" "${shard[@]}" \
+    --num_parts "$shard_parts"
+fi
 
 if [ -f "$conf_dir/train_whisper.yaml" ]; then
   run_stage 3 "shards -> multi-task Whisper" "${train_cmd[@]}" "${ranks[@]}" "$log/train_whisper.log" \

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osum import config, dist, log, outputs
+from osum import config, dist, log, parts
 from osum.data.drops import Drops
 from osum.data.store.index import Index
-from osum.eval import hypotheses, parts
+from osum.eval import hypotheses
 from osum.eval.configs import DecodingConfig
 from osum.eval.hypotheses import HypothesisSet
+from osum.eval.parts import join_hypotheses, share
 
 if TYPE_CHECKING:
     from osum.eval.decode import Decoder
@@ -60,10 +60,7 @@ class DecodeConfig(DecodingConfig):
         super().__post_init__()
         if self.average < 1:
             raise ValueError(f"average is {self.average}; it must be at least 1")
-        if self.num_parts < 1:
-            raise ValueError(f"num_parts is {self.num_parts}; it must be at least 1")
-        if self.part is not None and not 1 <= self.part <= self.num_parts:
-            raise ValueError(f"part is {self.part}; it must lie between 1 and num_parts, {self.num_parts}")
+        parts.check(self.num_parts, self.part)
 
     @property
     def inputs(self) -> list[Path]:
@@ -74,26 +71,12 @@ class DecodeConfig(DecodingConfig):
 def main(argv: list[str] | None = None) -> None:
     """Parse the options and decode; does nothing if the folder is up to date."""
     cfg = config.load(DecodeConfig, argv)
-    if cfg.part is not None and cfg.num_parts > 1:
-        if outputs.up_to_date(cfg.out_dir, cfg, cfg.inputs, cfg.overwrite):
-            return  # put together already
-        folder, make = parts.folder_of(cfg.out_dir, cfg.part, cfg.num_parts), run
-    else:
-        folder, make = cfg.out_dir, run if cfg.num_parts == 1 else join
-    with outputs.output_dir(folder, cfg, cfg.inputs, cfg.overwrite) as out:
-        if out is not None:
-            make(cfg, out)
-    if make is join:
-        shutil.rmtree(parts.parts_dir(cfg.out_dir), ignore_errors=True)
+    parts.make(cfg, run, run if cfg.num_parts == 1 else join)
 
 
 def join(cfg: DecodeConfig, out: Path) -> None:
     """Put all parts together in `out`. ValueError naming one that is missing."""
-    folders = [parts.folder_of(cfg.out_dir, part, cfg.num_parts) for part in range(1, cfg.num_parts + 1)]
-    for part, folder in enumerate(folders, start=1):
-        if not outputs.up_to_date(folder, cfg, cfg.inputs):
-            raise ValueError(f"{folder}: not decoded yet; run this with --part {part} --num_parts {cfg.num_parts}")
-    drops = parts.join(folders, cfg.shards_dir, out)
+    drops = join_hypotheses(parts.finished(cfg), cfg.shards_dir, out)
     drops.settle(out, cfg.out_dir, cfg.max_defect_rate)
 
 
@@ -128,7 +111,7 @@ def decode_test_set(
     index = Index.open(cfg.shards_dir / test_set)
     asked = requests_of(cfg, index, test_set, names)
     if cfg.part is not None:
-        asked = parts.share(index, asked, cfg.part, cfg.num_parts)
+        asked = share(index, asked, cfg.part, cfg.num_parts)
     found = iter(decoder.decode(index, [request for of_file in asked.values() for request in of_file], drops))
     for (task, is_swapped), requests in asked.items():
         written = tuple(h for h in islice(found, len(requests)) if h is not None)

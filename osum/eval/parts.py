@@ -17,16 +17,6 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 
 
-def folder_of(out_dir: Path, part: int, num_parts: int) -> Path:
-    """Return where a part, from 1 to `num_parts`, lies until all are put together in `out_dir`."""
-    return parts_dir(out_dir) / f"{part}-of-{num_parts}"
-
-
-def parts_dir(out_dir: Path) -> Path:
-    """Return the folder of all parts, beside `out_dir`."""
-    return out_dir.with_name(f"{out_dir.name}.parts")
-
-
 def share(index: Index, asked: Mapping[K, Sequence[Request]], part: int, num_parts: int) -> dict[K, list[Request]]:
     """Return the requests of a part, from 1 to `num_parts`.
 
@@ -39,7 +29,7 @@ def share(index: Index, asked: Mapping[K, Sequence[Request]], part: int, num_par
     return {kind: [request for request in requests if request.audio_row in mine] for kind, requests in asked.items()}
 
 
-def join(parts: Sequence[Path], shards_dir: Path, out: Path) -> Drops:
+def join_hypotheses(parts: Sequence[Path], shards_dir: Path, out: Path) -> Drops:
     """Write the hypotheses of all parts into `out` as if they had been decoded together; return all their drops."""
     drops = Drops()
     for part in parts:

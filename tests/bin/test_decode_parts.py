@@ -49,7 +49,7 @@ def test_what_is_put_together_is_up_to_date_for_any_number_of_parts(words, tmp_p
 
 def test_a_missing_part_is_named_with_its_command(words):
     decode.main(words("out", "--num_parts", "2", "--part", "1"))
-    with pytest.raises(ValueError, match=r"parts/2-of-2: not decoded yet; run this with --part 2 --num_parts 2"):
+    with pytest.raises(ValueError, match=r"parts/2-of-2: not made yet; run this with --part 2 --num_parts 2"):
         decode.main(words("out", "--num_parts", "2"))
 
 

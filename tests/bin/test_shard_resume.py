@@ -125,8 +125,9 @@ def written_by(config, monkeypatch):
         written.append(int(path.name.split(".")[0].removeprefix("shard_")))
         return write(path, cuts, audio_format)
 
-    monkeypatch.setattr(sharding, "write_tar", note)
-    shard(config)
+    with monkeypatch.context() as context:
+        context.setattr(sharding, "write_tar", note)
+        shard(config)
     return written
 
 

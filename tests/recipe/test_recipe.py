@@ -137,6 +137,18 @@ def test_each_stage_can_be_run_alone_by_its_pasted_command_and_gives_the_same(ru
         assert again == before, "the same seed gives the same loss to the bit, and the same files"
 
 
+@pytest.mark.parametrize("stage", ["train_whisper", "train_sulm", "decode", "score"])
+def test_a_full_disk_is_named_with_the_remedy(run, stage, tmp_path):
+    """The data stages are looked at in tests/test_bad_input.py. A file that may not grow is to them a full disk."""
+    out = tmp_path / "out"
+    done = bash(f"ulimit -f 4; {run.alone[stage].removesuffix(')')} --out_dir {out})")
+    assert done.returncode == 1, done.stderr[-3000:]
+    errors = [line for line in done.stderr.splitlines() if " ERROR " in line]
+    assert errors and str(out) in errors[0], done.stderr[-3000:]
+    assert "File too large; free some space or choose another place, then run again" in errors[0]
+    assert not (out / ".done.json").exists() and not (out / "report/.done.json").exists()
+
+
 def test_one_utterance_of_each_of_the_eight_tasks_is_learnt_by_heart(run, repo_root):
     data = run.folder / "data"
     options = {

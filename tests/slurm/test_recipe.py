@@ -15,7 +15,9 @@ nodes = 2
 tasks = 1
 signal_s = 60
 """
-STAGES = ("prepare", "annotate", "shard", "train_whisper", "train_sulm", "decode_part", "decode", "score")
+DATA_STAGES, TRAINING = ("prepare", "annotate", "shard_part", "shard"), ("train_whisper", "train_sulm")
+STAGES = (*DATA_STAGES, *TRAINING, "decode_part", "decode", "score")
+ARRAYS = {"shard_part", "decode_part"}
 TIMES = {"wall_s", "eta_s", "audio_s_per_s"}
 
 
@@ -26,7 +28,7 @@ def recipe(cluster, repo_root, tmp_path_factory):
     folder.mkdir()
     (folder / "slurm.conf").write_text(SLURM_CONF)
     options = {"conf": "smoke", "launcher": "slurm", "slurm-conf": folder / "slurm.conf", "nj": 2}
-    options |= {"decode-parts": 2, "data-dir": folder / "data", "exp-dir": folder / "exp"}
+    options |= {"shard-parts": 2, "decode-parts": 2, "data-dir": folder / "data", "exp-dir": folder / "exp"}
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     done = cluster.run("bash", repo_root / "egs/osum/run.sh", *words)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -38,7 +40,8 @@ def test_every_stage_is_a_job_and_the_last_one_scores(recipe):
     assert re.findall(r"stage \d (\w+) is queued as job \d+", printed) == list(STAGES)
     assert re.findall(r"stage \d (\w+) ended", printed) == list(STAGES)
     logs = sorted(path.name for path in (folder / "exp/log").glob("*.log"))
-    assert logs == sorted(f"{name}.log" for name in {*STAGES, "decode_part.1", "decode_part.2"} - {"decode_part"})
+    elements = {f"{name}.{number}" for name in ARRAYS for number in (1, 2)}
+    assert logs == sorted(f"{name}.log" for name in {*STAGES} - ARRAYS | elements)
     assert all("restart=0" in (folder / "exp/log" / name).read_text() for name in logs)
     assert sorted(path.stem for path in (folder / "exp/log").glob("*.sbatch")) == sorted(STAGES)
     scores = json.loads((folder / "exp/scores.json").read_text())

@@ -89,6 +89,17 @@ def forget_defective(folder: Path) -> None:
     _save(folder / RECORDS_NAME, [record for record in read_records(folder).values() if not record.has_defects])
 
 
+def take_over(source: Path, folder: Path) -> None:
+    """Move the tars of one folder, with their records, to another. What an earlier move has taken stays there."""
+    folder.mkdir(exist_ok=True)
+    known = read_records(folder)
+    found = {name: record for name, record in read_records(source).items() if (source / name).is_file()}
+    # Records first: one without its tar does no harm, a tar without its record would be written again.
+    _save(folder / RECORDS_NAME, (known | found).values())
+    for name in found:
+        os.replace(source / name, folder / name)
+
+
 def _save(path: Path, records: Iterable[ShardRecord]) -> None:
     atomic_write(path, "".join(map(_line, records)))
 

@@ -77,21 +77,13 @@ def write_split(
     `ends` is (S,) as of `shard_ends`. The list names the tars as lying in `listed_as`. The output depends neither on
     `num_procs` nor on what of it was there before.
     """
-    names = [shard_name(number) for number in range(len(ends))]
-    _sweep(folder, {RECORDS_NAME, table.copy.name, *names})
-    drops, order = Drops(), shuffled(table)
-    with log.progress(total=len(table), desc=f"shard {folder.name}", unit="utt") as bar, Records(folder, names) as done:
-        parts = np.split(order, ends[:-1])
-        jobs = [
-            ShardJob(folder / name, table, part, audio_format, done.known.get(name))
-            for name, part in zip(names, parts, strict=True)
-        ]
+    drops, names = Drops(), [shard_name(number) for number in range(len(ends))]
+    with Records(folder, names) as done:
+        jobs = _jobs(table, folder, ends, audio_format, range(len(ends)), done)
 
         def placed() -> Iterator[tuple[int, Placed]]:
-            for number, made in enumerate(_run(jobs, num_procs)):
-                done.add(made.record)
+            for number, made in enumerate(_made(jobs, num_procs, done)):
                 drops.merge(made.drops)
-                bar.update(made.drops.read)
                 yield from ((number, place) for place in made.placed)
 
         index_writer.write(folder, names, placed())
@@ -103,6 +95,43 @@ def write_split(
     sync_folder(folder)
     check_split(folder, records)
     return drops
+
+
+def write_part(
+    table: CutTable, folder: Path, ends: np.ndarray, audio_format: AudioFormat, num_procs: int, numbers: Sequence[int]
+) -> Drops:
+    """Write some of the tars that `write_split` would write, and their records. Return the ledger."""
+    drops = Drops()
+    with Records(folder, [shard_name(number) for number in numbers]) as done:
+        for made in _made(_jobs(table, folder, ends, audio_format, numbers, done), num_procs, done):
+            drops.merge(made.drops)
+        done.finish()
+    table.copy.unlink()
+    return drops
+
+
+def _jobs(
+    table: CutTable, folder: Path, ends: np.ndarray, audio_format: AudioFormat, numbers: Sequence[int], done: Records
+) -> list[ShardJob]:
+    """Return what there is to do for these tars, and take from the folder of the split what belongs to no tar."""
+    cuts, names = np.split(shuffled(table), ends[:-1]), [shard_name(number) for number in numbers]
+    _sweep(folder, {RECORDS_NAME, table.copy.name, *names})
+    return [
+        ShardJob(folder / name, table, cuts[number], audio_format, done.known.get(name))
+        for number, name in zip(numbers, names, strict=True)
+    ]
+
+
+def _made(jobs: list[ShardJob], num_procs: int, done: Records) -> Iterator[Made]:
+    """Yield the tars one after the other, each as soon as it is there and noted."""
+    if not jobs:
+        return
+    total = sum(len(job.numbers) for job in jobs)
+    with log.progress(total=total, desc=f"shard {jobs[0].path.parent.name}", unit="utt") as bar:
+        for made in _run(jobs, num_procs):
+            done.add(made.record)
+            bar.update(made.drops.read)
+            yield made
 
 
 def shuffled(table: CutTable) -> np.ndarray:
