@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # Builds k2 from its source against the torch of the environment. Nothing in osum imports it.
-# A CPU build against torch 2.11.0 has been seen to work; CI builds none.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -10,11 +9,13 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 . "$root/tools/source.sh"
 
 source='' commit='' nj=''
+tested='a CPU build against torch 2.11.0 has been seen to work, of a commit that was not noted; CI builds none'
 
 usage="Usage: bash tools/install_k2.sh --source FOLDER_OR_URL [--commit HASH] [--nj N]
 
   --source PLACE      a folder with k2's source, or a URL that git can clone
   --commit HASH       what to check out (default: what the source points to)
+                      tested: $tested
   --nj N              parallel compilers (default: the CPU cores); each takes 1 to 2 GB
   --help              this text
 
@@ -26,6 +27,7 @@ parse_options "$@"
 nj=${nj:-$(nproc)}
 require_number nj "$nj" 1
 get_source "$source" "$commit" "$root/build/k2"
+echo "install_k2.sh: tested: $tested"
 # shellcheck source=../egs/osum/path.sh
 . "$root/egs/osum/path.sh"
 

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # Installs WeNet from its source, for the interoperability tests. Nothing in osum imports it.
-# Tested: commit 015469960db73eb19c49a48c020d5ac9db69bae5 (2025-12-19) with the versions of constraints.txt.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -10,11 +9,13 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 . "$root/tools/source.sh"
 
 source='' commit=''
+tested='015469960db73eb19c49a48c020d5ac9db69bae5 of 2025-12-19, with the versions of constraints.txt'
 
 usage="Usage: bash tools/install_wenet.sh --source FOLDER_OR_URL [--commit HASH]
 
   --source PLACE      a folder with WeNet's source, or a URL that git can clone
   --commit HASH       what to check out (default: what the source points to)
+                      tested: $tested
   --help              this text
 
 Copies the source to build/wenet and installs it from there into the environment of egs/osum/path.sh, without its
@@ -22,6 +23,7 @@ pins but with what its import needs: librosa, langid, openai-whisper."
 
 parse_options "$@"
 get_source "$source" "$commit" "$root/build/wenet"
+echo "install_wenet.sh: tested with commit $tested"
 # shellcheck source=../egs/osum/path.sh
 . "$root/egs/osum/path.sh"
 
