@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from osum import log
@@ -65,6 +66,20 @@ class LoadedPack:
     items: list[Item] = field(default_factory=list)
     """What was planned, as the process knows it that asked; workers leave it empty."""
     noted: list[Noted] = field(default_factory=list)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker sends: of its tensors only the audio as one, the others by value.
+
+        Of a tensor it sends the number of an open file, for which the other process has to connect to it. That takes
+        more than a millisecond each, in which training waits.
+        """
+        small = {k: v.numpy() for k, v in vars(self.batch).items() if isinstance(v, torch.Tensor) and k != "audio"}
+        return {**vars(self), "batch": replace(self.batch, **small)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what a worker has sent."""
+        arrays = {k: torch.from_numpy(v) for k, v in vars(state["batch"]).items() if isinstance(v, np.ndarray)}
+        self.__dict__.update(state, batch=replace(state["batch"], **arrays))
 
     def pin_memory(self) -> LoadedPack:
         """Return it with the batch in page-locked memory (called by torch's DataLoader)."""

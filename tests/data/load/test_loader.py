@@ -2,6 +2,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 from dataclasses import replace
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from osum.data.examples import Item
 from osum.data.load import workers
 from osum.data.load.loader import FIRST_EPOCH, Pack, PackDataset, TrainLoader, eval_batches, virtual_ranks
 from osum.data.plan import lengths
@@ -69,6 +71,17 @@ def test_workers_change_nothing(parts):
         assert all(
             equal(a, b) for x, y in zip(runs[0], other, strict=True) for a, b in zip(x.batches, y.batches, strict=True)
         )
+
+
+def test_the_audio_is_all_for_which_a_process_connects_to_its_worker(parts):
+    """The other tensors are small: they come through the queue, and are tensors that can be written to again."""
+    dataset, _ = parts
+    made = dataset[Pack(0, [Item(0, "asr", 0), Item(1, "asr", 0)])]
+    sent = made.__getstate__()["batch"]
+    assert [k for k, v in vars(sent).items() if isinstance(v, torch.Tensor)] == ["audio"]
+    came = pickle.loads(pickle.dumps(made))
+    assert equal(came.batch, made.batch) and len(tensors(came.batch)) == len(tensors(made.batch)) == 9
+    came.batch.input_ids += 1
 
 
 def test_ranks_share_out_the_same_global_batch(parts):
