@@ -60,6 +60,7 @@ class Utterance:
 
 
 UTTERANCE_FIELDS = frozenset(f.name for f in dataclasses.fields(Utterance))
+"""Here and not in `from_json`, which is called for every utterance."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from osum import dist, tasks
 from osum.data import licences
 from osum.data.examples import make_example
 from osum.data.load import augmentation
-from osum.data.load.loader import AudioAugment, LoadedPack, PackDataset, TrainLoader, eval_batches
+from osum.data.load.loader import AudioAugment, PackDataset, TrainLoader, eval_batches
+from osum.data.load.pack import LoadedPack
 from osum.data.plan import lengths
 from osum.data.plan.planner import EvalPlan, plan_eval
 from osum.data.store.index import Index

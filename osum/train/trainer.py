@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from osum import dist, log
-from osum.data.load.loader import LoadedPack, Step, TrainLoader
+from osum.data.load.loader import Step, TrainLoader
+from osum.data.load.pack import LoadedPack
 from osum.model.losses import Loss
 from osum.model.precision import autocast
 from osum.rng import rng_for

@@ -13,7 +13,8 @@ import torch
 
 from osum.data.examples import Item
 from osum.data.load import workers
-from osum.data.load.loader import FIRST_EPOCH, Pack, PackDataset, TrainLoader, eval_batches, virtual_ranks
+from osum.data.load.loader import FIRST_EPOCH, PackDataset, TrainLoader, eval_batches, virtual_ranks
+from osum.data.load.pack import Pack
 from osum.data.plan import lengths
 from osum.data.plan import planner as plan
 from osum.data.plan.config import PlanConfig

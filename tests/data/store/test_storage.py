@@ -8,7 +8,8 @@ import pytest
 
 from osum import tasks
 from osum.data.examples import Item, make_example
-from osum.data.load.loader import Pack, PackDataset, load_packs
+from osum.data.load.loader import PackDataset, load_packs
+from osum.data.load.pack import Pack
 from osum.data.store import storage as storage_module
 from osum.data.store.storage import StalledError, Storage, is_remote, place
 from osum.text.template import SulmTemplate
