@@ -1,5 +1,6 @@
 import gzip
 import json
+import shutil
 
 import pytest
 
@@ -28,3 +29,16 @@ def cuts(tmp_path, stage):
     from tests.bin.shard_stage import make_cut
 
     return [make_cut(tmp_path / "audio", f"toy/u{i}", seconds=0.5 + 0.1 * i) for i in range(10)]
+
+
+@pytest.fixture
+def undisturbed(stage, cuts, tmp_path):
+    """Config of the stage, and what it writes at once: three tars."""
+    from osum.bin.shard import shard
+    from tests.bin.shard_stage import contents
+
+    config = stage(cuts)
+    shard(config)
+    whole = contents(tmp_path / "shards")
+    shutil.rmtree(tmp_path / "shards")
+    return config, whole

@@ -8,8 +8,7 @@ import pytest
 
 from osum.bin.shard import shard
 from osum.data.corpora import shard_records
-from tests.bin.shard_stage import contents
-from tests.bin.test_shard_resume import killed_at, written_by
+from tests.bin.shard_stage import contents, killed_at, written_by
 
 NUM_PARTS = 2
 
@@ -17,16 +16,6 @@ NUM_PARTS = 2
 def in_parts(config, **options):
     """Configs of the parts, the last first, and of what puts them together."""
     return [replace(config, num_parts=NUM_PARTS, part=part, **options) for part in (2, 1, None)]
-
-
-@pytest.fixture
-def undisturbed(stage, cuts, tmp_path):
-    """Config of the stage, and what it writes at once: three tars."""
-    config = stage(cuts)
-    shard(config)
-    whole = contents(tmp_path / "shards")
-    shutil.rmtree(tmp_path / "shards")
-    return config, whole
 
 
 def test_parts_put_together_are_what_is_written_at_once(undisturbed, tmp_path, monkeypatch):

@@ -12,51 +12,10 @@ from osum.bin.shard import shard
 from osum.data.corpora import sharding
 from osum.data.corpora.shard_records import read_records
 from osum.data.processes import map_fresh
-from tests.bin.shard_stage import contents, make_cut
+from tests.bin.shard_stage import contents, killed_at, make_cut, written_by
 from tests.data.store.test_shards import flip
 
 UNFINISHED = ".shards.unfinished"
-
-
-def killed_at(number, config):
-    """Run the stage in a process that is killed when the disk is about to change lastingly the n-th time.
-
-    Return whether it came to that.
-    """
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def counting(function):
-            def called(*args, **options):
-                nonlocal count
-                count += 1
-                if count == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*args, **options)
-
-            return called
-
-        try:
-            for name in ("fsync", "replace", "unlink", "mkdir"):
-                setattr(os, name, counting(getattr(os, name)))
-            shard(config)
-        except BaseException:  # noqa: BLE001 - pytest must not go on in the child
-            os._exit(1)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
-
-
-@pytest.fixture
-def undisturbed(stage, cuts, tmp_path):
-    """Config of the stage, and what it writes."""
-    config = stage(cuts)
-    shard(config)
-    whole = contents(tmp_path / "shards")
-    shutil.rmtree(tmp_path / "shards")
-    return config, whole
 
 
 def test_a_run_that_is_killed_at_any_moment_is_gone_on_with(undisturbed, tmp_path):
@@ -115,20 +74,6 @@ def stopped(undisturbed, tmp_path, monkeypatch):
     config, whole = undisturbed
     stop_at_the_third_tar(config, monkeypatch)
     return config, whole, tmp_path / UNFINISHED / "train"
-
-
-def written_by(config, monkeypatch):
-    """Run the stage, and return the numbers of the tars that it wrote."""
-    written, write = [], sharding.write_tar
-
-    def note(path, cuts, audio_format):
-        written.append(int(path.name.split(".")[0].removeprefix("shard_")))
-        return write(path, cuts, audio_format)
-
-    with monkeypatch.context() as context:
-        context.setattr(sharding, "write_tar", note)
-        shard(config)
-    return written
 
 
 def test_finished_tars_are_not_written_again(stopped, tmp_path, monkeypatch):
