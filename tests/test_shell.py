@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,14 @@ def test_source_installers_need_a_source(tool):
     done = sh("bash", ROOT / "tools" / tool, "--source", "/nowhere/to/be/found")
     assert done.returncode == 2
     assert "/nowhere/to/be/found" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("more", "status"), [("", 0), ("    'no-such-package-of-osum>=1',\n", 1)])
+def test_an_environment_is_complete_if_it_has_what_this_checkout_requires(repo_root, tmp_path, more, status):
+    """What the installed osum says that it requires may be older than the checkout."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/installed.py").write_text((repo_root / "tools/installed.py").read_text())
+    setup = (repo_root / "setup.py").read_text()
+    (tmp_path / "setup.py").write_text(setup.replace("REQUIRES = [\n", f"REQUIRES = [\n{more}"))
+    done = subprocess.run([sys.executable, "-I", tmp_path / "tools/installed.py"], check=False)
+    assert done.returncode == status
