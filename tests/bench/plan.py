@@ -4,12 +4,15 @@
     python tests/bench/plan.py --quick
 
 Each figure comes from a process of its own, on one thread; start of Python and imports are not counted. `survey` reads
-the whole corpus, once for a corpus and a configuration; everything else finds it in its cache, as it finds the lengths.
-`first` is the time from opening the index to the first pack of one rank, and to those of all; `cold` the same after
-the files were dropped from the page cache; `node` that of 8 processes at once, each a rank of 8. `resume` draws steps
-and ranks of epoch 3; that they equal those of the uninterrupted epoch is asserted, as is that the epoch holds every row
-once and no pack is over a budget. Imbalance is largest / mean - 1 over the ranks of a step. The baseline plans the
-whole epoch before its first step, at the smallest size. Simulated files of 96 bytes a row stay in the folder.
+the whole corpus, once for a corpus and a configuration, with a process for each core; its processor time is that of
+all. `very_first` is the time from opening the index to the first pack of one rank with the survey still to be made, and
+`very_first_cold` the same after the files were dropped from the page cache. Everything else finds the survey in its
+cache, as it finds the lengths. `first` is the time from opening the index to the first pack of one rank, and to those
+of all; `cold` the same after the files were dropped from the page cache; `node` that of 8 processes at once, each a
+rank of 8. `resume` draws steps and ranks of epoch 3; that they equal those of the uninterrupted epoch is asserted, as
+is that the epoch holds every row once and no pack is over a budget. Imbalance is largest / mean - 1 over the ranks of a
+step. The baseline plans the whole epoch before its first step, at the smallest size. Simulated files of 96 bytes a row
+stay in the folder.
 The last line of the output is one JSON object.
 """
 
@@ -82,8 +85,10 @@ def measure_size(folder: Path, num_rows: int, args: argparse.Namespace) -> dict[
         old.unlink()
     measures = {
         "survey": lambda: _run("survey", folder, args.ranks),
+        "very_first": lambda: _run("very_first", folder, args.ranks),
+        "very_first_cold": lambda: _cold("very_first", folder, args.ranks),
         "first": lambda: _run("first", folder, args.ranks, 0, args.ranks),
-        "cold": lambda: _cold(folder, args.ranks),
+        "cold": lambda: _cold("first", folder, args.ranks, 0, args.ranks),
         "node": lambda: _node(folder, args.ranks),
         "resume": lambda: _run("resume", folder, args.ranks),
     }
@@ -99,9 +104,9 @@ def measure_size(folder: Path, num_rows: int, args: argparse.Namespace) -> dict[
     return found
 
 
-def _cold(folder: Path, num_ranks: int) -> dict[str, Any]:
+def _cold(name: str, folder: Path, *numbers: int) -> dict[str, Any]:
     simulated.forget(folder)
-    return _run("first", folder, num_ranks, 0, num_ranks)
+    return _run(name, folder, *numbers)
 
 
 def _node(folder: Path, num_ranks: int) -> dict[str, Any]:

@@ -28,23 +28,34 @@ class Usable:
 
 def usable(lengths: Lengths, cfg: PlanConfig) -> Usable:
     """Compare every row and task with the budgets."""
-    samples = num_samples(lengths.rows)
-    served = lengths.target_lens >= 0
-    fits = lengths.fixed_positions() <= cfg.max_tokens - lengths.longest_prefix().T[lengths.rows["language"]]
-    fits &= served
-    unfit = served.sum(axis=0) - fits.sum(axis=0)
-    sets = task_sets(fits)
+    samples, served = num_samples(lengths.rows), lengths.target_lens >= 0
+    serving = task_sets(served)
+    sets, longest = serving.copy(), lengths.longest_prefix()
+    # The task that takes most may fit, whichever it is: few rows are near the budget and need a look at each.
+    largest = lengths.num_speech(samples) + longest.max() + _row_maxima(lengths.target_lens)
+    near = np.flatnonzero(largest > cfg.max_tokens)
+    limits = cfg.max_tokens - longest.T[lengths.rows["language"][near]]
+    fits = served[near] & (lengths.num_speech(samples[near])[:, None] + lengths.target_lens[near] <= limits)
+    unfit = served[near].sum(axis=0) - fits.sum(axis=0)
+    sets[near] = task_sets(fits)
     short = samples < WINDOW_SAMPLES
     max_samples = min(cfg.max_audio_s * SAMPLE_RATE_HZ, MAX_SAMPLES)  # of a pack, and of Whisper's position table
-    serves = task_sets(served) > 0
-    over = ~short & serves & ((samples > max_samples) | (sets == 0))
+    over = ~short & (serving > 0) & ((samples > max_samples) | (sets == 0))
     dropped = {
         "too_long": np.flatnonzero(over),
         "too_short": np.flatnonzero(short),
-        "no_task": np.flatnonzero(~short & ~serves),
+        "no_task": np.flatnonzero(~short & (serving == 0)),
     }
     sets[over | short] = 0
     return Usable(sets, unfit, dropped)
+
+
+def _row_maxima(table: np.ndarray) -> np.ndarray:
+    """(R, K) -> (R,), column by column: rows are too short to be gone through one by one."""
+    found = table[:, 0].copy()
+    for column in table.T[1:]:
+        np.maximum(found, column, out=found)
+    return found
 
 
 def none_usable(folder: Path, dropped: dict[str, np.ndarray]) -> ValueError:

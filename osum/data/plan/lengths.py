@@ -68,10 +68,6 @@ class Lengths:
         samples = self.rows["num_samples"][rows].astype(np.int64)
         return prefix + self.num_speech(samples) + self.target_lens[rows, tasks]
 
-    def fixed_positions(self) -> np.ndarray:
-        """(R, K) int32: positions of speech and target; meaningless where the row can't serve the task."""
-        return self.num_speech(num_samples(self.rows)).astype(np.int32)[:, None] + self.target_lens
-
     def part(self, parts: Sequence[tuple[int, int]]) -> Lengths:
         """Return those of some ranges (first row, row after the last), one after the other, read into memory."""
         rows, target_lens = (_read(of, parts) for of in (self.rows, self.target_lens))
@@ -88,10 +84,13 @@ class Lengths:
                 target_lens[:, k] = self.sped_lens[:, self.sped_columns[task, speed]]
         return replace(self, rows=rows, target_lens=target_lens, sped_lens=None)
 
-    def chunks(self) -> Iterator[tuple[int, Lengths]]:
-        """Yield all rows as parts of CHUNK_ROWS, each with the number of its first row."""
-        for start in range(0, len(self.rows), CHUNK_ROWS):
-            yield start, self.part([(start, start + CHUNK_ROWS)])
+    def chunks(self, rows: range) -> Iterator[tuple[int, Lengths]]:
+        """Yield some rows as parts of CHUNK_ROWS, each with the number of its first row."""
+        for start in range(rows.start, rows.stop, CHUNK_ROWS):
+            end = min(start + CHUNK_ROWS, rows.stop)
+            read, target_lens = (_read_once(of, start, end) for of in (self.rows, self.target_lens))
+            sped_lens = None if self.sped_lens is None else _read_once(self.sped_lens, start, end)
+            yield start, replace(self, rows=read, target_lens=target_lens, sped_lens=sped_lens)
 
     def longest_prefix(self) -> np.ndarray:
         """(K, G) int32: positions of the longest prefix, whichever prompt is drawn."""
@@ -104,6 +103,15 @@ def _read(array: np.ndarray, parts: Sequence[tuple[int, int]]) -> np.ndarray:
     if isinstance(array.base, mmap.mmap) and not array.flags.writeable:
         array.base.madvise(mmap.MADV_DONTNEED)
     return found
+
+
+def _read_once(array: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Copy a range of an array; from its file, as mapping pages for one look takes longer than reading them."""
+    if not (isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)):
+        return array[start:end].copy()
+    size = array[0].nbytes
+    found = np.fromfile(array.filename, np.uint8, count=(end - start) * size, offset=array.offset + start * size)
+    return found.view(array.dtype).reshape(end - start, *array.shape[1:])
 
 
 def num_samples(rows: np.ndarray) -> np.ndarray:

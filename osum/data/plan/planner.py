@@ -32,7 +32,7 @@ from osum.data.plan.shares import in_sets
 from osum.data.plan.survey import Survey, corpus_weights, pack_budget, survey
 from osum.data.store.index import Index
 
-VERSION = 1
+VERSION = 2
 """Of what this and the modules below make of the same corpus: to be raised when other packs come of it."""
 MAX_RESIDUAL = 0.005
 """Largest difference between the wanted and the reached share of a task that is not worth a word."""
@@ -108,7 +108,7 @@ class EpochPlan:
         planner, weights = self._planner, corpus_weights(self._planner.index, self._planner.cfg)
         if (weights == np.floor(weights)).all():
             return round(planner.survey.num_items)
-        parts = (part for _, part in planner.lengths.chunks())
+        parts = (part for _, part in planner.lengths.chunks(range(len(planner.lengths.rows))))
         return sum(_num_items(part, planner.cfg, weights, planner.seed, self.epoch) for part in parts)
 
     def num_packs(self, step: int) -> int:

@@ -49,9 +49,13 @@ class TaskMix:
 def task_sets(fits: np.ndarray) -> np.ndarray:
     """(n, K) bool -> (n,) uint64 with bit k for task k; K is at most 64."""
     assert fits.shape[1] <= 64, fits.shape
-    packed = np.packbits(fits, axis=1, bitorder="little")
+    num_bytes = -(-fits.shape[1] // 8)
+    whole_bytes = np.zeros((len(fits), 8 * num_bytes), dtype=bool)
+    whole_bytes[:, : fits.shape[1]] = fits
+    # All rows at once: they are too short to be packed one by one.
+    packed = np.packbits(whole_bytes.reshape(-1), bitorder="little").reshape(len(fits), num_bytes)
     sets = np.zeros(len(fits), dtype=np.uint64)
-    for byte in range(packed.shape[1]):
+    for byte in range(num_bytes):
         sets |= packed[:, byte].astype(np.uint64) << np.uint64(8 * byte)
     return sets
 

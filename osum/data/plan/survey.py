@@ -5,7 +5,7 @@ visited w times an epoch on average: visit c of a run holds the rows whose numbe
 a visit takes is known before tasks, prompts and speeds are drawn only as an expectation; the draws of thousands of rows
 come within 0.1 % of it.
 
-Dimension letters: Q runs, C visits at most, K tasks, n rows of a chunk.
+Dimension letters: Q runs, C visits at most, K tasks, G groups.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
-from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,20 +25,21 @@ from osum.audio.frames import MAX_SAMPLES, SAMPLE_RATE_HZ
 from osum.data.plan.balance import Budget, deal_all
 from osum.data.plan.config import PlanConfig
 from osum.data.plan.draws import Draws, none_usable, usable
+from osum.data.plan.groups import REASONS, Groups, look
 from osum.data.plan.lengths import Lengths
 from osum.data.plan.shares import TaskMix
-from osum.data.plan.uses import draw_uses, expect_uses
+from osum.data.plan.uses import draw_uses, prefix_moments, summed_costs, visit_variances
 from osum.data.store.index import Index
+from osum.lock import taking_turns
 from osum.outputs import atomic_write
 
 SAMPLE_RUNS, MAX_SAMPLE_ROWS = 16, 20_000
 """How much is packed to see how full packs get."""
-MIN_RUN_ROWS = 32
-"""A shard may be a single file: then some make a run."""
-REASONS = ("too_long", "too_short", "no_task")
+VARIED_RUNS, VARIED_ROWS = 256, 1_000
+"""How many runs at most, and rows of each, are looked at to see how much what is drawn varies."""
 NOT_SURVEYED = ("virtual_ranks", "shuffle_block_shards")
 """Options on which the survey does not depend."""
-VERSION = 2
+VERSION = 3
 
 MAX_EVENED_VISITS = 1_000
 """Visits an epoch to which a temperature may raise a corpus: more is a mistake, and the sums of each are kept."""
@@ -72,45 +73,60 @@ class Survey:
 
 
 def survey(index: Index, lengths: Lengths, cfg: PlanConfig) -> Survey:
-    """Return the survey, from the folder of the lengths when it is there; ranks that make it at once write the same."""
+    """Return the survey, from the folder of the lengths when it is there; of several ranks one makes it."""
     path = _path(lengths, cfg)
-    if path and path.is_file():
-        return _load(path)
-    made = make(index, lengths, cfg)
-    if path:
-        try:
-            _save(path, made)
-        except OSError as err:
-            logger.warning("survey cache=%s not written (%s): it is made again next time", path, err)
-    return made
+    if path is None or not (path.is_file() or os.access(path.parent, os.W_OK)):
+        return make(index, lengths, cfg)
+    if not path.is_file():
+        with taking_turns(path):
+            # Listed, and not asked for again: a network file system remembers that it was not there.
+            if path.name not in os.listdir(path.parent):
+                made = make(index, lengths, cfg, num_procs=len(os.sched_getaffinity(0)))  # the other ranks wait
+                try:
+                    _save(path, made)
+                except OSError as err:
+                    logger.warning("survey cache=%s not written (%s): it is made again next time", path, err)
+                return made
+    return _load(path)
 
 
-def make(index: Index, lengths: Lengths, cfg: PlanConfig) -> Survey:
-    """Read every row twice: once for the task sets, whose frequencies give the task mix, once for sums.
+def make(index: Index, lengths: Lengths, cfg: PlanConfig, num_procs: int = 1) -> Survey:
+    """Read every row once, and some of them again to see how much what is drawn varies, and how full packs get.
 
     ValueError when nothing fits the budgets.
     """
-    weights = corpus_weights(index, cfg)
-    look = _first_look(lengths, cfg, weights)
-    if len(look.mix.patterns) == 0:
-        raise none_usable(index.folder, look.dropped)
+    weights, seen = corpus_weights(index, cfg), look(lengths, cfg, num_procs)
+    groups, dropped = seen.groups, seen.dropped
+    if len(groups.sets) == 0:
+        raise none_usable(index.folder, dropped)
+    patterns, pattern = np.unique(groups.sets, return_inverse=True)
+    # A corpus of weight 0 counts for nothing, but its task sets must be known.
+    counts = np.maximum(np.bincount(pattern, groups.counts * weights[groups.corpora]), 1e-9)
+    task_weights = np.array([cfg.task_weights.get(t, 1.0) for t in lengths.tasks])
+    mix = TaskMix.fit(patterns, counts, task_weights)
     num_visits = max(1, int(np.ceil(weights.max(initial=0.0))))
-    sums, variances = np.zeros((3, len(look.corpora), num_visits)), np.zeros(2)
-    num_items = 0.0
-    for first, part in lengths.chunks():
-        expected = expect_uses(part, cfg, look.mix)
-        runs = np.searchsorted(look.starts, np.arange(first, first + len(part.rows)), side="right") - 1
-        edges = np.flatnonzero(np.diff(runs, prepend=-1))
-        for visit in range(num_visits):
-            present = np.clip(weights[part.rows["corpus"]] - visit, 0.0, 1.0) * expected.serves
-            for measure, means in enumerate((expected.tokens, expected.samples, expected.costs)):
-                np.add.at(sums[measure, :, visit], runs[edges], np.add.reduceat(present * means, edges))
-            variances[0] += (present * (expected.squared_tokens - present * expected.tokens**2)).sum()
-            variances[1] += (present * (1 - present) * expected.samples**2 + present * expected.samples_variance).sum()
-            num_items += float(present.sum())
-    efficiency = _efficiency(lengths, cfg, look.mix, look.starts)
-    expected = (sums, variances, num_items, efficiency)
-    return Survey(look.starts, look.corpora, *expected, look.mix, look.shares, look.unfit, look.dropped)
+    num_runs, expected = len(seen.corpora), _expected(groups, mix, lengths, cfg)
+    sums = np.zeros((3, num_runs, num_visits))
+    for visit in range(num_visits):
+        present = np.clip(weights[groups.corpora] - visit, 0.0, 1.0)
+        sums[:, :, visit] = [np.bincount(groups.runs, present * of, num_runs) for of in expected]
+    shares = np.stack([task_weights / task_weights.sum(), mix.shares(counts)])
+    visits = np.bincount(groups.runs, groups.counts * weights[groups.corpora], num_runs)
+    starts = np.append(seen.starts, len(lengths.rows))
+    variances = _variances(lengths, cfg, mix, starts, visits, weights)
+    efficiency = _efficiency(lengths, cfg, mix, starts)
+    found = (sums, variances, float(visits.sum()), efficiency, mix, shares)
+    return Survey(starts, seen.corpora, *found, seen.unfit, dropped)
+
+
+def _expected(groups: Groups, mix: TaskMix, lengths: Lengths, cfg: PlanConfig) -> tuple[np.ndarray, ...]:
+    """Return the (G,) decoder positions, samples and cost that the rows of each group are expected to take, once."""
+    chances = mix.of(groups.sets)
+    prefixes = prefix_moments(lengths)[0][groups.languages] * groups.counts[:, None]
+    positions, samples, squares = (
+        (chances * of).sum(axis=1) for of in (prefixes + groups.targets + groups.speech, groups.samples, groups.squares)
+    )
+    return positions, samples, summed_costs(positions, samples / SAMPLE_RATE_HZ, squares / SAMPLE_RATE_HZ**2, cfg)
 
 
 def corpus_weights(index: Index, cfg: PlanConfig) -> np.ndarray:
@@ -138,51 +154,24 @@ def pack_budget(cfg: PlanConfig) -> Budget:
     return Budget(cfg.max_tokens, int(cfg.max_audio_s * SAMPLE_RATE_HZ))
 
 
-@dataclass(frozen=True)
-class _FirstLook:
-    """What must be known before anything can be summed up; as in `Survey`."""
-
-    starts: np.ndarray
-    corpora: np.ndarray
-    mix: TaskMix
-    shares: np.ndarray
-    unfit: np.ndarray
-    dropped: dict[str, np.ndarray]
-
-
-def _first_look(lengths: Lengths, cfg: PlanConfig, weights: np.ndarray) -> _FirstLook:
-    """Find the runs; count task sets, each row as often as it is visited; list what is left out."""
-    counted: Counter[int] = Counter()
-    unfit = np.zeros(len(lengths.tasks), dtype=np.int64)
-    dropped: dict[str, list[np.ndarray]] = {reason: [np.zeros(0, dtype=np.uint32)] for reason in REASONS}
-    starts, corpora, before = [], [], -1
-    for first, part in lengths.chunks():
-        found = usable(part, cfg)
-        sets, inverse = np.unique(found.sets, return_inverse=True)
-        counted.update(dict(zip(sets.tolist(), np.bincount(inverse, weights[part.rows["corpus"]]), strict=True)))
-        unfit += found.unfit
-        for reason, rows in found.dropped.items():
-            dropped[reason].append((rows + first).astype(np.uint32))
-        new = np.flatnonzero(np.diff(part.rows["shard"].astype(np.int64), prepend=before))
-        starts.append(first + new)
-        corpora.append(part.rows["corpus"][new])
-        before = int(part.rows["shard"][-1])
-    del counted[0]
-    task_weights = np.array([cfg.task_weights.get(t, 1.0) for t in lengths.tasks])
-    patterns = sorted(counted)
-    # A corpus of weight 0 counts for nothing, but its task sets must be known.
-    counts = np.array([max(counted[pattern], 1e-9) for pattern in patterns])
-    mix = TaskMix.fit(np.array(patterns, dtype=np.uint64), counts, task_weights)
-    shards = np.concatenate(starts)
-    kept = np.unique(shards // MIN_RUN_ROWS, return_index=True)[1]  # one start in so many rows at most
-    return _FirstLook(
-        np.append(shards[kept], len(lengths.rows)),
-        np.concatenate(corpora)[kept].astype(np.int64),
-        mix,
-        np.stack([task_weights / task_weights.sum(), mix.shares(counts)]),
-        unfit,
-        {reason: np.concatenate(rows) for reason, rows in dropped.items()},
-    )
+def _variances(
+    lengths: Lengths, cfg: PlanConfig, mix: TaskMix, starts: np.ndarray, visits: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Look at all runs, or at some with a chance in proportion to their visits, and at the first rows of each."""
+    shares = visits / max(visits.sum(), 1e-300)
+    runs, times = np.arange(len(visits)), shares
+    if len(visits) > VARIED_RUNS:
+        points = (np.arange(VARIED_RUNS) + 0.5) / VARIED_RUNS
+        runs, times = np.unique(np.searchsorted(shares.cumsum(), points).clip(max=len(visits) - 1), return_counts=True)
+        times = times / VARIED_RUNS
+    found = np.zeros(2)
+    for run, share in zip(runs.tolist(), times.tolist(), strict=True):
+        end = min(starts[run + 1], starts[run] + VARIED_ROWS)
+        part = lengths.part([(int(starts[run]), int(end))])
+        seen = weights[part.rows["corpus"]] * (usable(part, cfg).sets > 0)
+        if seen.any():
+            found += share * visits.sum() * visit_variances(part, cfg, mix, weights) / seen.sum()
+    return found
 
 
 def _efficiency(lengths: Lengths, cfg: PlanConfig, mix: TaskMix, starts: np.ndarray) -> float:

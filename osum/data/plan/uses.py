@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,57 +66,62 @@ def at_speeds(part: Lengths, sets: np.ndarray, cfg: PlanConfig) -> Iterator[tupl
 def costs(tokens: np.ndarray, samples: np.ndarray, cfg: PlanConfig) -> np.ndarray:
     """(n,) decoder positions and samples -> (n,) declared cost, in sixteenths of a decoder position."""
     audio_s = samples / SAMPLE_RATE_HZ
-    return 16 * (tokens + cfg.cost_per_s * audio_s + cfg.cost_per_s2 * audio_s**2)
+    return summed_costs(tokens, audio_s, audio_s**2, cfg)
 
 
-@dataclass(frozen=True)
-class Expected:
-    """Expectations over the draws of task, prompt and speed; (R,) each, float64."""
+def summed_costs(tokens: np.ndarray, audio_s: np.ndarray, squares_s2: np.ndarray, cfg: PlanConfig) -> np.ndarray:
+    """Sums over rows of their positions, seconds and squared seconds -> that of their costs, as in `costs`."""
+    return 16 * (tokens + cfg.cost_per_s * audio_s + cfg.cost_per_s2 * squares_s2)
 
-    serves: np.ndarray
-    """Bool: rows that serve some task."""
-    tokens: np.ndarray
-    squared_tokens: np.ndarray
+
+class Takes(NamedTuple):
+    """What the rows of a part take at one speed, the prefix not counted; (R, K), or (R, 1) if the same in all tasks."""
+
+    targets: np.ndarray
+    """(R, K) positions of the target; meaningless where the row can't serve the task."""
+    speech: np.ndarray
+    """Positions of the speech."""
     samples: np.ndarray
-    samples_variance: np.ndarray
-    costs: np.ndarray
+    """Audio samples."""
 
 
-def expect_uses(part: Lengths, cfg: PlanConfig, mix: TaskMix) -> Expected:
-    """Foretell what `draw_uses` draws for the rows of a part."""
-    sets = usable(part, cfg).sets
-    serves = sets > 0
-    chances = np.where(serves[:, None], mix.of(np.where(serves, sets, mix.patterns[0])), 0.0)
-    means, variances = _prefix_moments(part)
-    languages, samples = part.rows["language"], num_samples(part.rows).astype(np.float64)
-    tokens, squared_tokens, longer, squared_longer = (np.zeros(len(samples)) for _ in range(4))
-    options = list(_options(part, sets, cfg))
-    for fixed, added in options:
-        positions = means[languages] + fixed
-        tokens += np.einsum("nk,nk->n", chances, positions) / len(options)
-        squared_tokens += np.einsum("nk,nk->n", chances, positions**2 + variances[languages]) / len(options)
-        longer += np.einsum("nk,nk->n", chances, added) / len(options)
-        squared_longer += np.einsum("nk,nk->n", chances, added**2) / len(options)
-    samples, variance = samples + longer, np.maximum(squared_longer - longer**2, 0.0)
-    # The cost is quadratic in the audio: its mean is the cost of the mean, and that of the variance.
-    mean_costs = costs(tokens, samples, cfg) + 16 * cfg.cost_per_s2 * variance / SAMPLE_RATE_HZ**2
-    return Expected(serves, tokens, squared_tokens, samples, variance, mean_costs)
-
-
-def _options(part: Lengths, sets: np.ndarray, cfg: PlanConfig) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield for each speed, all as likely: (R, K) positions of speech and target, and samples by which audio is longer.
-
-    Without configured speeds there is one.
-    """
-    fixed = part.fixed_positions()
+def takes_at_speeds(part: Lengths, sets: np.ndarray, cfg: PlanConfig) -> list[Takes]:
+    """Return what (R,) rows take at each configured speed, all as likely; without configured speeds there is one."""
+    samples = num_samples(part.rows)
+    plain = Takes(part.target_lens, part.num_speech(samples)[:, None], samples[:, None])
     if not cfg.speeds:
-        yield fixed, np.zeros(fixed.shape)
+        return [plain]
+    found = []
     for _, sped, fits in at_speeds(part, sets, cfg):
-        longer = (num_samples(sped.rows) - num_samples(part.rows)).astype(np.float64)
-        yield np.where(fits, sped.fixed_positions(), fixed), np.where(fits, longer[:, None], 0.0)
+        samples = num_samples(sped.rows)
+        taken = Takes(sped.target_lens, sped.num_speech(samples)[:, None], samples[:, None])
+        found.append(Takes(*(np.where(fits, there, here) for there, here in zip(taken, plain, strict=True))))
+    return found
 
 
-def _prefix_moments(lengths: Lengths) -> tuple[np.ndarray, np.ndarray]:
+def visit_variances(part: Lengths, cfg: PlanConfig, mix: TaskMix, weights: np.ndarray) -> np.ndarray:
+    """Part, mix and visits an epoch by corpus -> (2,) float64 variance of the positions and samples of an epoch.
+
+    By the draws of task, prompt, speed, and of the rows that are visited once more than others.
+    """
+    sets = usable(part, cfg).sets
+    rows = np.flatnonzero(sets)
+    if len(rows) == 0:
+        return np.zeros(2)
+    chances, languages = mix.of(sets[rows]), part.rows["language"][rows]
+    means, variances = (of[languages] for of in prefix_moments(part))
+    options = takes_at_speeds(part, sets, cfg)
+    moments = np.zeros((2, 2, len(rows)))  # first and second, of positions and samples
+    for targets, speech, samples in (Takes(*(table[rows] for table in option)) for option in options):
+        for measure, (mean, variance) in enumerate(((targets + speech + means, variances), (samples.astype(float), 0))):
+            moments[0, measure] += (chances * mean).sum(axis=1) / len(options)
+            moments[1, measure] += (chances * (mean**2 + variance)).sum(axis=1) / len(options)
+    whole, more = np.divmod(weights[part.rows["corpus"][rows]], 1.0)
+    visit = np.maximum(moments[1] - moments[0] ** 2, 0.0)
+    return (whole * visit + more * (moments[1] - more * moments[0] ** 2)).sum(axis=1)
+
+
+def prefix_moments(lengths: Lengths) -> tuple[np.ndarray, np.ndarray]:
     """(G, K) mean and variance of the prefix over the prompts of each language and task."""
     counts = np.maximum(lengths.num_prompts, 1)
     known = np.arange(lengths.prefix_lens.shape[2]) < lengths.num_prompts[:, :, None]

@@ -1,13 +1,16 @@
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from osum.data.plan import groups as groups_module
 from osum.data.plan import lengths as lengths_module
 from osum.data.plan import survey as survey_module
 from osum.data.plan.config import PlanConfig
 from osum.data.plan.planner import Planner
 from osum.data.plan.survey import make, survey
+from osum.data.processes import map_fresh
 from osum.text.template import SulmTemplate
 
 CFG = PlanConfig(virtual_ranks=4, max_tokens=500, max_audio_s=15.0, task_weights={"ser": 2.0})
@@ -21,7 +24,7 @@ def corpus(make_index, toy, task_objects, prompts, tokenizer, tmp_path):
 
 @pytest.fixture
 def small_runs(monkeypatch):
-    monkeypatch.setattr(survey_module, "MIN_RUN_ROWS", 1)
+    monkeypatch.setattr(groups_module, "MIN_RUN_ROWS", 1)
 
 
 def drawn_tokens(corpus, cfg, epoch):
@@ -32,7 +35,7 @@ def drawn_tokens(corpus, cfg, epoch):
 
 def test_runs_are_shards_or_some_of_them_if_they_are_small(corpus, small_runs):
     assert make(*corpus, CFG).starts.tolist() == [0, 16, 32, 48, 64, 80]
-    survey_module.MIN_RUN_ROWS = 32
+    groups_module.MIN_RUN_ROWS = 32
     assert make(*corpus, CFG).starts.tolist() == [0, 32, 64, 80]
 
 
@@ -68,6 +71,48 @@ def test_chunks_change_nothing(corpus, monkeypatch):
     np.testing.assert_allclose(chunked.sums, whole.sums)
     assert chunked.starts.tolist() == whole.starts.tolist() and chunked.unfit.tolist() == whole.unfit.tolist()
     assert chunked.dropped["too_long"].tolist() == whole.dropped["too_long"].tolist() != []
+
+
+def test_processes_change_nothing(corpus, monkeypatch, small_runs):
+    """Jobs of 13 rows, cut where no shard begins, so that a run goes on in the next."""
+    cfg = replace(CFG, max_audio_s=2.0, corpus_weights={"toy": 1.5})
+    whole = make(*corpus, cfg)
+    monkeypatch.setattr(groups_module, "PROCESS_ROWS", 13)
+    alone, two = make(*corpus, cfg, num_procs=1), make(*corpus, cfg, num_procs=2)
+    for name in ("starts", "corpora", "sums", "variances", "num_items", "efficiency", "shares", "unfit"):
+        np.testing.assert_array_equal(getattr(two, name), getattr(alone, name))
+        np.testing.assert_allclose(getattr(two, name), getattr(whole, name), rtol=1e-12)
+    assert two.dropped["too_long"].tolist() == whole.dropped["too_long"].tolist() != []
+
+
+def test_some_runs_tell_how_much_all_vary(corpus, monkeypatch, small_runs):
+    cfg = replace(CFG, corpus_weights={"toy": 2.25})
+    all_of_them = make(*corpus, cfg).variances
+    monkeypatch.setattr(survey_module, "VARIED_RUNS", 3)
+    monkeypatch.setattr(survey_module, "VARIED_ROWS", 12)
+    np.testing.assert_allclose(make(*corpus, cfg).variances, all_of_them, rtol=0.25)
+
+
+def test_one_of_several_ranks_makes_it(corpus, tmp_path, monkeypatch):
+    def slowly(*args, **more):
+        with open(tmp_path / "made", "a") as f:
+            f.write("once\n")
+        time.sleep(0.5)
+        return make(*args, **more)
+
+    monkeypatch.setattr(survey_module, "make", slowly)
+    assert len(set(map_fresh(lambda _: survey(*corpus, CFG).sums.sum(), range(4), 4))) == 1
+    assert (tmp_path / "made").read_text() == "once\n"
+    assert len(list((tmp_path / "cache").glob("*survey*"))) == 1
+
+
+def test_a_survey_that_can_not_be_kept_serves_once(corpus, tmp_path, monkeypatch, caplog):
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(survey_module, "atomic_write", full)
+    assert survey(*corpus, CFG).num_items == 80
+    assert "not written (no space left)" in caplog.text and not list((tmp_path / "cache").glob("survey.*"))
 
 
 def test_the_survey_is_kept_beside_the_lengths(corpus, tmp_path):
