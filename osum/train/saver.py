@@ -8,8 +8,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import torch.distributed as td
 import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.checkpoint.staging import BlockingAsyncStager
 
 from osum import log
 from osum.data.load.loader import FIRST_EPOCH, EpochStart
@@ -33,6 +36,25 @@ class _Pending:
     written: Future
 
 
+class Room(BlockingAsyncStager):
+    """Memory for the copy of a state, which is kept: to touch it for the first time takes far longer than to copy."""
+
+    def make(self, state: Mapping[str, Tensor]) -> None:
+        """Take it, unless it is there for these tensors; page-locked where there is CUDA."""
+        if self.state_dict_cache is not None and self.state_dict_cache.keys() == state.keys():
+            return
+        self.state_dict_cache = None
+        # Torch keeps only what it can lock, for which it needs CUDA: elsewhere its first copy becomes the room.
+        self.cache_staged_state_dict = torch.cuda.is_available()
+        self.state_dict_cache = super().stage(dict(state))
+        self.cache_staged_state_dict = True
+
+    def stage(self, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Copy into it."""
+        self.make(state_dict)
+        return dict(super().stage(state_dict))
+
+
 class Saver:
     """Writes the checkpoints of a run, one at a time, and removes those that are not to be kept.
 
@@ -51,9 +73,14 @@ class Saver:
         self._keep_last, self._keep_best = keep_last, dict(keep_best or {})
         # What the processes tell each other of a checkpoint must not come between the gradients.
         self._group = td.new_group(backend="gloo") if world.size > 1 else None
+        self._room = Room()
         self._pending: _Pending | None = None
         self._is_open = False
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is meant to be alone
+
+    def make_room(self) -> None:
+        """Take the memory for the copy before it is needed: after the first step with whatever is trained now."""
+        self._room.make(checkpoint.state_of(self._optimizer))
 
     def save(
         self,
@@ -73,7 +100,7 @@ class Saver:
             self._world.barrier()
             writer = dcp.HuggingFaceStorageWriter(str(partial), save_distributed=True)
             state = checkpoint.state_of(self._optimizer)
-            written = dcp.async_save(state, storage_writer=writer, process_group=self._group)
+            written = dcp.async_save(state, async_stager=self._room, storage_writer=writer, process_group=self._group)
         self._pending, self._is_open = _Pending(path, step, metrics or {}, passing, epoch_start, written), True
 
     def poll(self) -> None:

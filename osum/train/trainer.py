@@ -125,7 +125,7 @@ class Trainer:
 
         ValueError on all ranks if something is not finite, naming the utterances with such a loss of any rank.
         """
-        if self.phases.enter(step.step):
+        if new_phase := self.phases.enter(step.step):
             self.replica.renew()
             self.flop.renew()
             self.model.train()
@@ -142,6 +142,8 @@ class Trainer:
         grad_norm = parallel.clip(self.model, self.cfg.optim.max_grad_norm)
         finite.check(step.step, step.batches, losses, grad_norm)
         self.optimizer.step(self._lr_share(step.step))
+        if new_phase or step.step == self.start_step:
+            self.saver.make_room()
         return float(grad_norm)
 
     @torch.no_grad()

@@ -168,7 +168,9 @@ def save_time(folder: Path, num_parameters: int) -> dict[str, float]:
     for layer in model:
         layer.weight.grad = torch.ones_like(layer.weight)
     optimizer.step(1.0)
-    saver, started_s = Saver(folder, optimizer, ALONE, keep_last=1), time.monotonic()
+    saver = Saver(folder, optimizer, ALONE, keep_last=1)
+    saver.make_room()
+    started_s = time.monotonic()
     saver.save(1)
     stopped_s = time.monotonic() - started_s
     saver.wait()

@@ -1,5 +1,7 @@
 """Staged unfreezing: what moves when, and that a resumed run is in the phase that it was in."""
 
+from itertools import islice
+
 import pytest
 import torch
 from torch import nn
@@ -94,6 +96,15 @@ def test_only_the_parts_of_a_phase_move(staged):
     first = {"adaptor", "boundaries"}
     second = first | {"encoder", "ctc_head"}
     assert found == [first, first, second, second, second | {"llm"}]
+
+
+def test_each_phase_takes_the_memory_of_its_checkpoints_at_its_first_step(staged):
+    trainer, found = staged("stages"), []
+    for step in islice(trainer.loader.steps(), 5):
+        trainer.step(step, Meter(trainer.tasks))
+        assert set(trainer.saver._room.state_dict_cache) == set(checkpoint.state_of(trainer.optimizer))
+        found.append(trainer.saver._room.state_dict_cache)
+    assert [[id(f) for f in found].index(id(f)) for f in found] == [0, 0, 2, 2, 4]
 
 
 @pytest.mark.parametrize("at", [2, 3, 4])

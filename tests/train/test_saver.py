@@ -42,6 +42,21 @@ def test_training_goes_on_without_changing_what_is_written(layer, make_saver, tm
     assert torch.equal(found["weight"], before) and not torch.equal(before, layer.weight)
 
 
+def test_each_copy_goes_into_the_same_memory_that_nothing_else_changes(layer, make_saver, tmp_path):
+    saver = make_saver()
+    saver.make_room()
+    room = saver._room.state_dict_cache["model/weight"]
+    for step in (1, 2):
+        with torch.no_grad():
+            layer.weight.fill_(step)
+        saver.save(step)
+        assert saver._room.state_dict_cache["model/weight"] is room
+        saver.wait()
+    for step in (1, 2):
+        found = checkpoint.read_parameters(checkpoint.path_of(tmp_path / "checkpoints", step))
+        assert found["weight"].unique().tolist() == [step]
+
+
 def test_a_checkpoint_has_its_name_when_it_is_written(make_saver, tmp_path):
     saver = make_saver()
     saver.save(1)
