@@ -38,7 +38,7 @@ def beam_search(state: Continuation, limits: Sequence[int], rules: StopRules, nu
         rows = [first_row[id(search)] + beam.parent for search in opened for beam in search.beams]
         token_ids = [beam.ids[-1] for search in opened for beam in search.beams]
         running, width = opened, num_beams
-        device = state.logits.device
+        device = state.device
         state.feed(torch.tensor(token_ids, device=device), torch.tensor(rows, device=device))
 
 

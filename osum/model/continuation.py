@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from osum.model.kv_cache import KvCache
+from osum.model.likeliest import likeliest
 from osum.model.packing import Packing
 from osum.model.sharing import Sharing
 from osum.model.speech_llm import SpeechLLM
 
 
 class Continuation:
-    """Rows that go on from the segments of packed (L, H) embeddings; `logits` (B, V) are those of the next token.
+    """Rows that go on from the segments of packed (L, H) embeddings.
 
     The prefixes are read packed, exactly as in training.
     """
@@ -24,8 +25,22 @@ class Continuation:
         self._llm = model.llm
         self._cache = KvCache(segments, sharing)
         self._next_positions = segments.lens.clone()
-        hidden = model.read(embedded, segments, self._cache, sharing)
-        self.logits: Tensor = self._llm.lm_head(hidden[segments.lens.cumsum(0) - 1])
+        self._hidden = model.read(embedded, segments, self._cache, sharing)[segments.lens.cumsum(0) - 1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are."""
+        return self._hidden.device
+
+    @property
+    def logits(self) -> Tensor:
+        """(B, V) of the next token."""
+        return self._llm.lm_head(self._hidden)
+
+    @property
+    def likeliest(self) -> Tensor:
+        """(B,) next token with the largest logit."""
+        return likeliest(self._hidden, self._llm.lm_head)
 
     def feed(self, token_ids: Tensor, rows: Tensor | None = None) -> None:
         """Append one token (B',) to every row, or to these rows only; a row may come several times, others leave."""
@@ -33,7 +48,7 @@ class Continuation:
             self._cache.select(rows)
             self._next_positions = self._next_positions[rows]
         mask = self._cache.add_column()
-        hidden = self._llm.model(
+        self._hidden = self._llm.model(
             inputs_embeds=self._llm.get_input_embeddings()(token_ids)[:, None],
             attention_mask={"full_attention": mask},
             position_ids=self._next_positions[:, None],
@@ -41,10 +56,9 @@ class Continuation:
             use_cache=True,
         ).last_hidden_state[:, 0]
         self._next_positions = self._next_positions + 1
-        self.logits = self._llm.lm_head(hidden)
 
     def join(self, other: Continuation) -> None:
         """Go on with the rows of another as well, behind the own ones; the other is used up."""
         self._cache.join(other._cache)
         self._next_positions = torch.cat([self._next_positions, other._next_positions])
-        self.logits = torch.cat([self.logits, other.logits])
+        self._hidden = torch.cat([self._hidden, other._hidden])

@@ -101,7 +101,7 @@ def _greedy(start: Start, limits: Sequence[int], rules: StopRules, num_rows: int
     here = list(range(min(num_rows, len(limits))))  # the prefix of each row of the state
     num_begun, state = len(here), start(here)
     while True:
-        token_ids = state.logits.argmax(-1)
+        token_ids = state.likeliest
         for i, token_id in zip(here, token_ids.tolist(), strict=True):
             if ended[i] is None:
                 ended[i] = rules.append(written[i], token_id, limits[i])

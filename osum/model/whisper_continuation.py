@@ -26,6 +26,11 @@ class WhisperContinuation:
         self._ids = list(prefixes.input_ids.split(prefixes.segment_lens.tolist()))
         self.logits = self._read()
 
+    @property
+    def likeliest(self) -> Tensor:
+        """(B,) next token with the largest logit."""
+        return self.logits.argmax(-1)
+
     def feed(self, token_ids: Tensor, rows: Tensor | None = None) -> None:
         """Append one token (B',) to every row, or to these rows only; others leave."""
         kept = range(len(self._ids)) if rows is None else rows.tolist()

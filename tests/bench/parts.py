@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from osum.model import continuation
 from osum.model.onednn import product
 
 LARGE = 2048
@@ -43,11 +44,31 @@ def measured(model: nn.Module) -> Iterator[dict[str, Part]]:
                 module.register_forward_pre_hook(lambda *_, started=started: started.append(time.process_time())),
                 module.register_forward_hook(_counter(name, parts, started)),
             ]
+    # The head's products are made block by block, without a call of its layer.
+    likeliest, head = continuation.likeliest, _Timed(parts["head"], continuation.likeliest)
+    continuation.likeliest = head
     try:
         yield parts
     finally:
+        continuation.likeliest = likeliest
         for handle in handles:
             handle.remove()
+
+
+@dataclass
+class _Timed:
+    """The choice of the next token, counted."""
+
+    part: Part
+    likeliest: Callable[[Tensor, nn.Linear], Tensor]
+
+    def __call__(self, hidden: Tensor, layer: nn.Linear) -> Tensor:
+        started = time.process_time()
+        found = self.likeliest(hidden, layer)
+        self.part.cpu_s += time.process_time() - started
+        self.part.gflop += 2e-9 * layer.weight.numel() * len(hidden)
+        self.part.calls += 1
+        return found
 
 
 def table(parts: dict[str, Part], cpu_s: float, num_texts: int) -> dict[str, dict[str, float]]:
@@ -96,6 +117,4 @@ def _part(name: str, hidden: Tensor) -> str:
     """The LLM reads prefixes as one sequence (1, L, H), and steps as (B, 1, H)."""
     if not name.startswith("llm."):
         return name.split(".")[0]
-    if name.startswith("llm.lm_head"):
-        return "head"
     return "steps" if hidden.shape[-2] == 1 else "prefixes"

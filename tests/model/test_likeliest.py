@@ -1,0 +1,42 @@
+import pytest
+import torch
+from torch import nn
+
+from osum.model import likeliest as module
+from osum.model.likeliest import likeliest
+from osum.model.onednn import use_onednn
+
+
+@pytest.fixture
+def head(monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 7)
+    torch.manual_seed(0)
+    return nn.Linear(16, 45, bias=False)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("onednn", [False, True])
+@torch.inference_mode()
+def test_it_is_the_largest_logit_of_all_blocks(head, bias, onednn):
+    if bias:
+        head.bias = nn.Parameter(0.3 * torch.randn(45))
+    if onednn:
+        use_onednn(head)
+    hidden = torch.randn(500, 16)
+    found = likeliest(hidden, head)
+    assert torch.equal(found, head(hidden).argmax(-1)) and {int(token) // 7 for token in found} == set(range(7))
+
+
+@torch.inference_mode()
+def test_the_first_of_equal_ones_counts_as_in_argmax(head):
+    head.weight[[3, 5, 30]] = 10.0
+    assert likeliest(torch.ones(2, 16), head).tolist() == [3, 3]
+
+
+@torch.inference_mode()
+def test_other_layers_and_precisions_make_all_logits(head):
+    hidden = torch.randn(4, 16)
+    wrapped = nn.Sequential(head, nn.Tanh())
+    assert torch.equal(likeliest(hidden, wrapped), wrapped(hidden).argmax(-1))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(likeliest(hidden, head), head(hidden).argmax(-1))
