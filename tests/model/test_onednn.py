@@ -24,6 +24,25 @@ def test_the_product_is_the_same(layers, shape):
         torch.testing.assert_close(layers[0](strided.T), linear(strided.T, layers[0].weight, layers[0].bias))
 
 
+@pytest.mark.parametrize("rows", [11, 12, 64, 111, 112])
+def test_few_rows_are_multiplied_the_other_way_round_to_the_same_end(rows):
+    torch.manual_seed(0)
+    hidden = torch.randn(rows, 24, requires_grad=True)
+    weight, bias = torch.randn(300, 24, requires_grad=True), torch.randn(300, requires_grad=True)
+    layer = nn.Linear(24, 300)
+    layer.weight, layer.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+    expected = linear(hidden, weight, bias)
+    grads = torch.autograd.grad(expected.square().sum(), (hidden, weight, bias))
+    use_onednn(layer)
+    found = layer(hidden.view(rows, 1, 24))[:, 0]
+    assert found.is_contiguous()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    for of_layer, grad in zip(
+        torch.autograd.grad(found.square().sum(), (hidden, layer.weight, layer.bias)), grads, strict=True
+    ):
+        torch.testing.assert_close(of_layer, grad, rtol=1e-5, atol=1e-3)
+
+
 @pytest.mark.parametrize("frozen", ["nothing", "hidden", "weights", "bias"])
 def test_gradients_are_the_same(layers, frozen):
     hidden = torch.randn(2, 3, 24, requires_grad=frozen != "hidden")
