@@ -24,12 +24,12 @@ from osum.types import Example, Utterance
 
 @dataclass(frozen=True)
 class Job:
-    """A request with all that it needs."""
+    """A request that can be answered, with what its hypothesis says besides the text."""
 
     number: int
     """Place of the request among all."""
     request: Request
-    example: Example
+    prompt: str
     utterance: Utterance
     """The reference."""
 
@@ -52,26 +52,29 @@ class Decoder:
         lens = [int(index.rows[row]["num_samples"]) for row in rows]
         budget = self._cfg.max_batch_audio_s * SAMPLE_RATE_HZ
         found: list[Hypothesis | None] = [None] * len(requests)
+        jobs: list[Job] = []
+
+        def read(bucket: Sequence[int]) -> list[Example]:
+            numbers = [number for i in bucket for number in asking[rows[i]]]
+            answered = prepare(index, [(n, requests[n]) for n in numbers], self._speech_model.prompts, drops)
+            bar.update(len(numbers) - len(answered))
+            jobs.extend(job for job, _ in answered)
+            return [example for _, example in answered]
+
         with log.progress(total=len(requests), desc="decode", unit="hyp") as bar:
-            for bucket in length_buckets(lens, budget):
-                numbers = [number for i in bucket for number in asking[rows[i]]]
-                jobs, audio = prepare(index, [(n, requests[n]) for n in numbers], self._speech_model.prompts, drops)
-                encoded = dict(zip(audio, self._speech_model.embed(list(audio.values())), strict=True))
-                speech = [encoded[job.request.audio_row] for job in jobs]
-                limits = [self._cfg.limit(job.request.task) for job in jobs]
-                texts = self._speech_model.write([job.example for job in jobs], speech, limits, self._cfg)
-                for job, written in zip(jobs, texts, strict=True):
-                    found[job.number] = self._hypothesis(job, written, index.key(job.request.audio_row), drops)
-                bar.update(len(numbers))
+            for place, written in self._speech_model.write(map(read, length_buckets(lens, budget)), self._cfg):
+                job = jobs[place]
+                found[job.number] = self._hypothesis(job, written, index.key(job.request.audio_row), drops)
+                bar.update()
         return found
 
     def _hypothesis(self, job: Job, written: Generated, audio_key: str, drops: Drops) -> Hypothesis:
         if written.repeated:
-            drops.note("repeated", job.example.key)
+            drops.note("repeated", job.utterance.key)
         return Hypothesis(
-            key=job.example.key,
-            task=job.example.task,
-            prompt=job.example.prompt,
+            key=job.utterance.key,
+            task=job.request.task,
+            prompt=job.prompt,
             hypothesis=self._speech_model.text(written),
             utterance=job.utterance,
             audio_key=audio_key,
@@ -83,10 +86,10 @@ class Decoder:
 
 def prepare(
     index: Index, asked: Iterable[tuple[int, Request]], prompts: Prompts, drops: Drops
-) -> tuple[list[Job], dict[int, np.ndarray]]:
-    """Read what numbered requests need; return those that can be answered, and each audio they hear once, by row."""
+) -> list[tuple[Job, Example]]:
+    """Read what numbered requests need, each audio once; return those that can be answered."""
     audio: dict[int, np.ndarray | str] = {}
-    jobs = []
+    answered = []
     for number, request in asked:
         drops.read += 1
         if request.audio_row not in audio:
@@ -97,9 +100,8 @@ def prepare(
             drops.add(reason, made.key, defect=reason not in ("too_short", "too_long"))
         else:
             drops.used += 1
-            jobs.append(made)
-    heard = {job.request.audio_row for job in jobs}
-    return jobs, {row: samples for row, samples in audio.items() if row in heard}
+            answered.append(made)
+    return answered
 
 
 def _read(index: Index, row: int) -> np.ndarray | str:
@@ -110,7 +112,9 @@ def _read(index: Index, row: int) -> np.ndarray | str:
         return why_unread(err)
 
 
-def _job(index: Index, number: int, request: Request, audio: np.ndarray | str, prompts: Prompts) -> Job | Dropped:
+def _job(
+    index: Index, number: int, request: Request, audio: np.ndarray | str, prompts: Prompts
+) -> tuple[Job, Example] | Dropped:
     row, task, _ = request
     try:
         utterance = index.utterance(row)
@@ -121,4 +125,6 @@ def _job(index: Index, number: int, request: Request, audio: np.ndarray | str, p
     if not WINDOW_SAMPLES <= len(audio) <= MAX_SAMPLES:
         return Dropped(utterance.key, task, "too_short" if len(audio) < WINDOW_SAMPLES else "too_long")
     example = compose(utterance, audio, task, {task: tasks.get(task)}, prompts)
-    return example if isinstance(example, Dropped) else Job(number, request, example, utterance)
+    if isinstance(example, Dropped):
+        return example
+    return Job(number, request, example.prompt, utterance), example

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,16 @@ from osum.types import Example
 
 ENCODED_S = 60
 """Seconds of audio that go through the encoder together: more is no faster, and its activations are large."""
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """An example whose audio is encoded."""
+
+    number: int
+    example: Example
+    speech: Tensor
+    """(S, H) at 12.5 Hz."""
 
 
 class SpeechModel:
@@ -72,12 +85,10 @@ class SpeechModel:
         heard = [samples_of(a, f"audio {number}") for number, a in enumerate(audio)]
         examples = [Example(str(n), task, language, prompt, "", samples) for n, samples in enumerate(heard)]
         texts = [""] * len(examples)
-        budget = cfg.max_batch_audio_s * SAMPLE_RATE_HZ
-        for bucket in length_buckets([len(samples) for samples in heard], budget):
-            speech = self.embed([heard[n] for n in bucket])
-            limits = [cfg.limit(task)] * len(bucket)
-            for n, written in zip(bucket, self.write([examples[n] for n in bucket], speech, limits, cfg), strict=True):
-                texts[n] = self.text(written)
+        buckets = length_buckets([len(samples) for samples in heard], cfg.max_batch_audio_s * SAMPLE_RATE_HZ)
+        order = [n for bucket in buckets for n in bucket]
+        for place, written in self.write(([examples[n] for n in bucket] for bucket in buckets), cfg):
+            texts[order[place]] = self.text(written)
         return texts
 
     def embed(self, audio: Sequence[np.ndarray]) -> list[Tensor]:
@@ -91,25 +102,42 @@ class SpeechModel:
         return [found[i] for i in range(len(audio))]
 
     def write(
-        self, examples: Sequence[Example], speech: Sequence[Tensor], limits: Sequence[int], cfg: DecodingConfig
-    ) -> list[Generated]:
-        """Write at most so many tokens about each of the utterances whose speech embeddings are at hand.
+        self,
+        groups: Iterable[Sequence[Example]],
+        cfg: DecodingConfig,
+        limit_of: Callable[[Example], int] | None = None,
+    ) -> Iterator[tuple[int, Generated]]:
+        """Write about the audio of each example; yield the number of each, counted over all groups, when it ends.
 
-        A text depends on nothing but its own example. What begins alike is written side by side, so that it is read
-        once: texts of one task, or those about one utterance, which should follow each other, where speech comes first.
+        A group is drawn and its audio encoded when the first of it is to be written about. An array that several of
+        them share is encoded once, and what begins alike is read once if it is begun together: texts of one task, which
+        is why they are sorted, or those about one utterance, which should follow each other, where speech comes first.
+        A text depends on nothing but its own example. It has at most `limit_of(example)` tokens; without that function,
+        as many as `cfg` says.
         """
+        limit_of = limit_of or (lambda example: cfg.limit(example.task))
         rules = StopRules(self.stop_ids(cfg), cfg.max_repeats)
-        order = sorted(range(len(examples)), key=lambda i: "" if self._speech_first else examples[i].task)
+        # Nothing here keeps a group, so that its audio is gone before the next is drawn.
+        heard = chain.from_iterable(map(partial(self._hear, count()), groups))
+        prefixes = ((of_text, limit_of(of_text.example)) for of_text in heard)
+        texts = generate_all(self._begin, prefixes, rules, cfg.batch_size, cfg.num_beams)
+        while True:
+            with autocast(self.device, self._precision):  # not around the yield: it would hold for the caller too
+                ended = next(texts, None)
+            if ended is None:
+                return
+            of_text, written = ended
+            yield of_text.number, written
 
-        def begin(places: Sequence[int]) -> Continuation:
-            batch = [order[place] for place in places]
-            prefixes = collate_prefixes([examples[i] for i in batch], self._template).to(self.device)
-            return start(self.model, prefixes, [speech[i] for i in batch])
+    def _hear(self, numbers: Iterator[int], group: Sequence[Example]) -> list[_Heard]:
+        audio = {id(example.audio): example.audio for example in group}
+        speech = dict(zip(audio, self.embed(list(audio.values())), strict=True))
+        heard = [_Heard(next(numbers), example, speech[id(example.audio)]) for example in group]
+        return heard if self._speech_first else sorted(heard, key=lambda h: h.example.task)
 
-        with autocast(self.device, self._precision):
-            written = generate_all(begin, [limits[i] for i in order], rules, cfg.batch_size, cfg.num_beams)
-        found = dict(zip(order, written, strict=True))
-        return [found[i] for i in range(len(examples))]
+    def _begin(self, batch: Sequence[_Heard]) -> Continuation:
+        prefixes = collate_prefixes([heard.example for heard in batch], self._template).to(self.device)
+        return start(self.model, prefixes, [heard.speech for heard in batch])
 
     def text(self, written: Generated) -> str:
         """Return generated tokens as text."""

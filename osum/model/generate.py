@@ -5,7 +5,9 @@ Letters: B prefixes, S_i speech embeddings of one utterance, L positions of all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,8 +25,8 @@ from osum.types import Batch
 LEAVE_AT = 0.875
 """Finished rows leave the batch once so small a share still runs: leaving costs a copy of the cache."""
 
-Start = Callable[[Sequence[int]], Continuation | WhisperContinuation]
-"""Reads the prefixes of these numbers."""
+Prefix = TypeVar("Prefix")
+State = Continuation | WhisperContinuation
 
 
 @torch.inference_mode()
@@ -41,34 +43,43 @@ def generate(
     `speech` holds the embeddings (S_i, H) of each prefix from `embed_each`; without it the batch's audio is encoded.
     """
     assert len(limits) == len(prefixes.segment_lens), limits
-    return generate_all(lambda _: start(model, prefixes, speech), limits, rules, len(limits), num_beams)
+    if not limits:
+        return []
+    texts = dict(
+        generate_all(lambda _: start(model, prefixes, speech), enumerate(limits), rules, len(limits), num_beams)
+    )
+    return [texts[i] for i in range(len(limits))]
 
 
 @torch.inference_mode()
 def generate_all(
-    start: Start, limits: Sequence[int], rules: StopRules, num_rows: int, num_beams: int
-) -> list[Generated]:
-    """Continue prefixes 0..n-1, which `start` reads, each for at most `limits[i]` tokens, `num_rows` of them at a time.
+    start: Callable[[Sequence[Prefix]], State],
+    prefixes: Iterable[tuple[Prefix, int]],
+    rules: StopRules,
+    num_rows: int,
+    num_beams: int,
+) -> Iterator[tuple[Prefix, Generated]]:
+    """Continue any number of prefixes, which `start` reads, `num_rows` of them at a time; yield each when it ends.
 
-    In greedy search those that wait take the place of those that end. Beams go on until all of a batch are over.
+    With each comes how many tokens it may take. They are drawn when there is room for them, so that what yields them
+    may prepare them late. In greedy search those that wait take the place of those that end. Beams go on until all of a
+    batch are over.
     """
-    assert min(limits, default=1) > 0, limits
-    if not limits:
-        return []
     if num_beams == 1:
-        return _greedy(start, limits, rules, num_rows)
-    batches = [range(i, min(i + num_rows, len(limits))) for i in range(0, len(limits), num_rows)]
-    return [
-        text
-        for batch in batches
-        for text in beam_search(start(batch), limits[batch.start : batch.stop], rules, num_beams)
-    ]
+        yield from _greedy(start, iter(prefixes), rules, num_rows)
+        return
+    waiting = iter(prefixes)
+    while batch := list(islice(waiting, num_rows)):
+        read, limits = zip(*batch, strict=True)
+        yield from zip(read, beam_search(start(read), limits, rules, num_beams), strict=True)
 
 
 @torch.inference_mode()
 def start(
-    model: SpeechLLM | MultitaskWhisper, prefixes: Batch, speech: Sequence[Tensor] | None = None
-) -> Continuation | WhisperContinuation:
+    model: SpeechLLM | MultitaskWhisper,
+    prefixes: Batch,
+    speech: Sequence[Tensor] | None = None,
+) -> State:
     """Read the B prefixes of `collate_prefixes`; `speech` as in `generate`.
 
     Prefixes that begin alike, with the same prompt or the same tensor of speech, are read once as far as they do.
@@ -95,28 +106,42 @@ def embed_each(model: SpeechLLM, audio: Tensor, audio_lens: Tensor) -> list[Tens
     return list(embeddings.split(packing.lens.tolist()))
 
 
-def _greedy(start: Start, limits: Sequence[int], rules: StopRules, num_rows: int) -> list[Generated]:
-    written: list[list[int]] = [[] for _ in limits]
-    ended: list[Generated | None] = [None] * len(limits)
-    here = list(range(min(num_rows, len(limits))))  # the prefix of each row of the state
-    num_begun, state = len(here), start(here)
+class _Row(Generic[Prefix]):
+    """A prefix whose text is being written."""
+
+    def __init__(self, prefix: Prefix, limit: int) -> None:
+        assert limit > 0, limit
+        self.prefix, self.limit = prefix, limit
+        self.ids: list[int] = []
+        self.text: Generated | None = None
+
+
+def _greedy(
+    start: Callable[[Sequence[Prefix]], State], waiting: Iterator[tuple[Prefix, int]], rules: StopRules, num_rows: int
+) -> Iterator[tuple[Prefix, Generated]]:
+    rows = [_Row(*asked) for asked in islice(waiting, num_rows)]
+    if not rows:
+        return
+    state = start([row.prefix for row in rows])
     while True:
         token_ids = state.likeliest
-        for i, token_id in zip(here, token_ids.tolist(), strict=True):
-            if ended[i] is None:
-                ended[i] = rules.append(written[i], token_id, limits[i])
-        running = [row for row, i in enumerate(here) if ended[i] is None]
-        if len(running) > LEAVE_AT * len(here):
+        for row, token_id in zip(rows, token_ids.tolist(), strict=True):
+            if row.text is None:
+                row.text = rules.append(row.ids, token_id, row.limit)
+                if row.text is not None:
+                    yield row.prefix, row.text
+        running = [place for place, row in enumerate(rows) if row.text is None]
+        if len(running) > LEAVE_AT * len(rows):
             state.feed(token_ids)
             continue
-        begun = range(num_begun, min(num_begun + num_rows - len(running), len(limits)))
+        begun = [_Row(*asked) for asked in islice(waiting, num_rows - len(running))]
         if not running and not begun:
-            return [g for g in ended if g is not None]
+            return
         if running:
-            rows = torch.tensor(running, device=token_ids.device)
-            state.feed(token_ids[rows], rows)
+            places = torch.tensor(running, device=token_ids.device)
+            state.feed(token_ids[places], places)
             if begun:
-                state.join(start(begun))
+                state.join(start([row.prefix for row in begun]))
         else:
-            state = start(begun)
-        here, num_begun = [*(here[row] for row in running), *begun], begun.stop
+            state = start([row.prefix for row in begun])
+        rows = [*(rows[place] for place in running), *begun]

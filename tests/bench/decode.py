@@ -158,21 +158,19 @@ class _Ours:
         self._cfg = cfg
 
     def write(self, asked: Sequence[Asked]) -> list[list[int]]:
-        audio = {a.example.key: a.example.audio for a in asked}
-        keys, texts = list(audio), {}
+        about: dict[str, list[Asked]] = {}
+        for a in asked:
+            about.setdefault(a.example.key, []).append(a)
+        by_audio = list(about.values())
         budget = self._cfg.max_batch_audio_s * SAMPLE_RATE_HZ
-        for bucket in length_buckets([len(audio[key]) for key in keys], budget):
-            group = [keys[i] for i in bucket]
-            speech = dict(zip(group, self._speech_model.embed([audio[key] for key in group]), strict=True))
-            rank = {key: n for n, key in enumerate(group)}
-            chosen = sorted((a for a in asked if a.example.key in speech), key=lambda a: rank[a.example.key])
-            written = self._speech_model.write(
-                [a.example for a in chosen],
-                [speech[a.example.key] for a in chosen],
-                [a.num_tokens for a in chosen],
-                self._cfg,
-            )
-            texts.update({(a.example.key, a.example.task): w.ids for a, w in zip(chosen, written, strict=True)})
+        buckets = length_buckets([len(of_one[0].example.audio) for of_one in by_audio], budget)
+        groups = [[a for place in bucket for a in by_audio[place]] for bucket in buckets]
+        order = [(a.example.key, a.example.task) for group in groups for a in group]
+        lengths = {(a.example.key, a.example.task): a.num_tokens for a in asked}
+        written = self._speech_model.write(
+            ([a.example for a in group] for group in groups), self._cfg, lambda e: lengths[e.key, e.task]
+        )
+        texts = {order[place]: text.ids for place, text in written}
         return [texts[a.example.key, a.example.task] for a in asked]
 
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -108,11 +109,27 @@ def test_what_is_missing_is_named(experiment, tmp_path):
 def test_stop_tokens_end_a_text_and_are_no_part_of_it(sulm, bpe, sulm_record):
     model, audio = SpeechModel(sulm, bpe, sulm_record.prompts), noise(3, 12_000)
     example = Example("u", "asr", "en", "do it", "", audio)
-    free = model.write([example], model.embed([audio]), [6], CFG)[0].ids
-    token = bpe.convert_ids_to_tokens(free[2])
-    stopped = model.write([example], model.embed([audio]), [6], DecodingConfig(stop_tokens=[token]))[0]
-    assert stopped.ids == free[: free.index(free[2])] and not stopped.truncated
+    ((_, free),) = model.write([[example]], CFG, lambda _: 6)
+    token_id = free.ids[2]
+    cfg = DecodingConfig(stop_tokens=bpe.convert_ids_to_tokens([token_id]))
+    ((_, stopped),) = model.write([[example]], cfg, lambda _: 6)
+    assert stopped.ids == free.ids[: free.ids.index(token_id)] and not stopped.truncated
     assert model.stop_ids(CFG) == {bpe.eos_token_id}
+
+
+def test_the_audio_of_a_group_is_gone_before_the_next_is_drawn(sulm, bpe, sulm_record):
+    model, alive, left = SpeechModel(sulm, bpe, sulm_record.prompts), weakref.WeakValueDictionary(), []
+
+    def draw(group):
+        left.append(len(alive))
+        examples = [Example(f"{group}.{n}", "asr", "en", "do it", "", noise(n, 9_000)) for n in range(4)]
+        alive.update({example.key: example.audio for example in examples})
+        return examples
+
+    cfg = DecodingConfig(max_new_tokens=3, batch_size=1)
+    written = dict(model.write(map(draw, range(3)), cfg))
+    assert sorted(written) == list(range(12)) and written[1] == written[5] == written[9]
+    assert left[0] == 0 and max(left) <= cfg.batch_size, "but for texts that are being written"
 
 
 def test_bfloat16_is_near_float32_in_any_company(sulm_record, bpe):

@@ -66,8 +66,9 @@ def test_those_that_wait_take_the_place_of_those_that_end(sulm, prefixes, num_ro
         begun.append(list(places))
         return start(sulm, prefixes([numbers[place] for place in places]))
 
-    texts = generate_all(begin, limits, NEVER, num_rows, num_beams=1)
-    assert texts == [generate(sulm, prefixes([n]), [limit], NEVER)[0] for n, limit in zip(numbers, limits, strict=True)]
+    texts = dict(generate_all(begin, enumerate(limits), NEVER, num_rows, num_beams=1))
+    alone = [generate(sulm, prefixes([n]), [limit], NEVER)[0] for n, limit in zip(numbers, limits, strict=True)]
+    assert [texts[place] for place in range(6)] == alone
     assert (
         begun
         == {
@@ -79,7 +80,8 @@ def test_those_that_wait_take_the_place_of_those_that_end(sulm, prefixes, num_ro
 
 
 def test_nothing_asked_nothing_written():
-    assert generate_all(lambda _: pytest.fail("nothing to read"), [], NEVER, num_rows=2, num_beams=1) == []
+    for num_beams in (1, 2):
+        assert not list(generate_all(lambda _: pytest.fail("nothing to read"), [], NEVER, 2, num_beams))
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
