@@ -26,6 +26,7 @@ from osum.model.generate import embed_each, generate_all, start
 from osum.model.lora import take_lora_out
 from osum.model.onednn import use_fastest_products
 from osum.model.precision import Precision, autocast, halve
+from osum.model.screen import chooser
 from osum.model.speech_llm import SpeechLLM
 from osum.text import tokenizer as text_tokenizer
 from osum.text.configs import PAPER, TemplateConfig
@@ -120,7 +121,9 @@ class SpeechModel:
         # Nothing here keeps a group, so that its audio is gone before the next is drawn.
         heard = chain.from_iterable(map(partial(self._hear, count()), groups))
         prefixes = ((of_text, limit_of(of_text.example)) for of_text in heard)
-        texts = generate_all(self._begin, prefixes, rules, cfg.batch_size, cfg.num_beams)
+        with torch.inference_mode():
+            choose = chooser(self.model.llm.lm_head)
+        texts = generate_all(partial(self._begin, choose), prefixes, rules, cfg.batch_size, cfg.num_beams)
         while True:
             with autocast(self.device, self._precision):  # not around the yield: it would hold for the caller too
                 ended = next(texts, None)
@@ -135,9 +138,9 @@ class SpeechModel:
         heard = [_Heard(next(numbers), example, speech[id(example.audio)]) for example in group]
         return heard if self._speech_first else sorted(heard, key=lambda h: h.example.task)
 
-    def _begin(self, batch: Sequence[_Heard]) -> Continuation:
+    def _begin(self, choose: Callable[[Tensor], Tensor], batch: Sequence[_Heard]) -> Continuation:
         prefixes = collate_prefixes([heard.example for heard in batch], self._template).to(self.device)
-        return start(self.model, prefixes, [heard.speech for heard in batch])
+        return start(self.model, prefixes, [heard.speech for heard in batch], choose)
 
     def text(self, written: Generated) -> str:
         """Return generated tokens as text."""

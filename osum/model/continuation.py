@@ -5,6 +5,9 @@ Letters: B rows, L packed positions of all prefixes, H the LLM's width, V vocabu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -21,8 +24,17 @@ class Continuation:
     The prefixes are read packed, exactly as in training.
     """
 
-    def __init__(self, model: SpeechLLM, embedded: Tensor, segments: Packing, sharing: Sharing | None = None) -> None:
+    def __init__(
+        self,
+        model: SpeechLLM,
+        embedded: Tensor,
+        segments: Packing,
+        sharing: Sharing | None = None,
+        choose: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        """`choose` is the way from hidden states (B, H) to the most likely tokens, if there is a faster one at hand."""
         self._llm = model.llm
+        self._choose = choose or partial(likeliest, head=model.llm.lm_head)
         self._cache = KvCache(segments, sharing)
         self._next_positions = segments.lens.clone()
         self._hidden = model.read(embedded, segments, self._cache, sharing)[segments.lens.cumsum(0) - 1]
@@ -40,7 +52,7 @@ class Continuation:
     @property
     def likeliest(self) -> Tensor:
         """(B,) next token with the largest logit."""
-        return likeliest(self._hidden, self._llm.lm_head)
+        return self._choose(self._hidden)
 
     def feed(self, token_ids: Tensor, rows: Tensor | None = None) -> None:
         """Append one token (B',) to every row, or to these rows only; a row may come several times, others leave."""

@@ -79,8 +79,9 @@ def start(
     model: SpeechLLM | MultitaskWhisper,
     prefixes: Batch,
     speech: Sequence[Tensor] | None = None,
+    choose: Callable[[Tensor], Tensor] | None = None,
 ) -> State:
-    """Read the B prefixes of `collate_prefixes`; `speech` as in `generate`.
+    """Read the B prefixes of `collate_prefixes`; `speech` as in `generate`, `choose` as in `Continuation`.
 
     Prefixes that begin alike, with the same prompt or the same tensor of speech, are read once as far as they do.
     A Whisper writes greedily, from its batch's audio, all rows together.
@@ -96,7 +97,7 @@ def start(
     embedded = model.splice(prefixes.input_ids, prefixes.speech_mask, embeddings, packing)
     segments, heard = Packing(prefixes.segment_lens), None if speech is None else [id(s) for s in speech]
     sharing = share_beginnings(prefixes.input_ids, prefixes.speech_mask, segments, heard)
-    return Continuation(model, embedded, segments, sharing)
+    return Continuation(model, embedded, segments, sharing, choose)
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from osum.model import continuation
+from osum.eval import speech_model
 from osum.model.onednn import product
 
 LARGE = 2048
@@ -45,12 +45,12 @@ def measured(model: nn.Module) -> Iterator[dict[str, Part]]:
                 module.register_forward_hook(_counter(name, parts, started)),
             ]
     # The head's products are made block by block, without a call of its layer.
-    likeliest, head = continuation.likeliest, _Timed(parts["head"], continuation.likeliest)
-    continuation.likeliest = head
+    chooser = speech_model.chooser
+    speech_model.chooser = lambda head: _Timed(parts["head"], head, chooser(head))
     try:
         yield parts
     finally:
-        continuation.likeliest = likeliest
+        speech_model.chooser = chooser
         for handle in handles:
             handle.remove()
 
@@ -60,13 +60,14 @@ class _Timed:
     """The choice of the next token, counted."""
 
     part: Part
-    likeliest: Callable[[Tensor, nn.Linear], Tensor]
+    layer: nn.Linear
+    choose: Callable[[Tensor], Tensor]
 
-    def __call__(self, hidden: Tensor, layer: nn.Linear) -> Tensor:
+    def __call__(self, hidden: Tensor) -> Tensor:
         started = time.process_time()
-        found = self.likeliest(hidden, layer)
+        found = self.choose(hidden)
         self.part.cpu_s += time.process_time() - started
-        self.part.gflop += 2e-9 * layer.weight.numel() * len(hidden)
+        self.part.gflop += 2e-9 * self.layer.weight.numel() * len(hidden)
         self.part.calls += 1
         return found
 
