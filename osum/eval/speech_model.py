@@ -136,7 +136,7 @@ class SpeechModel:
         audio = {id(example.audio): example.audio for example in group}
         speech = dict(zip(audio, self.embed(list(audio.values())), strict=True))
         heard = [_Heard(next(numbers), example, speech[id(example.audio)]) for example in group]
-        return heard if self._speech_first else sorted(heard, key=lambda h: h.example.task)
+        return heard if self._speech_first else sorted(heard, key=lambda h: (h.example.task, h.example.prompt))
 
     def _begin(self, choose: Callable[[Tensor], Tensor], batch: Sequence[_Heard]) -> Continuation:
         prefixes = collate_prefixes([heard.example for heard in batch], self._template).to(self.device)

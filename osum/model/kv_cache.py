@@ -69,13 +69,8 @@ class KvCache:
         self._pads = torch.cat([cache._pads + used - cache._used for cache in (self, other)])
         for mine, theirs in zip(self._layers, other._layers, strict=True):
             for i in range(2):
-                both = ((self, mine[i]), (other, theirs[i]))
-                mine[i] = torch.cat([cache._moved(stored, used) for cache, stored in both])
+                mine[i] = _stacked([mine[i][:, :, : self._used], theirs[i][:, :, : other._used]], used)
         self._used = used
-
-    def _moved(self, stored: Tensor, used: int) -> Tensor:
-        """Return what is used of a buffer as the last of so many used columns."""
-        return torch.nn.functional.pad(stored[:, :, : self._used], (0, 0, used - self._used, GROWTH))
 
     def _replace(self, change: Callable[[Tensor], Tensor]) -> None:
         for layer in self._layers:
@@ -90,3 +85,12 @@ class KvCache:
         padded = packed.new_zeros(self._segments.num_segments, heads, self._used + GROWTH, width)
         padded[self._segments.segment_ids, :, self._column] = packed.transpose(0, 1)
         return padded
+
+
+def _stacked(caches: list[Tensor], used: int) -> Tensor:
+    """Put rows (B_i, G, T_i, D) on each other, as the last of so many used columns."""
+    (_, heads, _, width), num_rows = caches[0].shape, sum(map(len, caches))
+    stacked = caches[0].new_zeros(num_rows, heads, used + GROWTH, width)
+    for rows, cache in zip(stacked.split([len(c) for c in caches]), caches, strict=True):
+        rows[:, :, used - cache.shape[2] : used] = cache
+    return stacked

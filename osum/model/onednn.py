@@ -38,7 +38,8 @@ class OnednnLinear(nn.Linear):
         """(..., in) -> (..., out)."""
         if not fits(hidden) or self.weight.dtype != torch.float32:
             return super().forward(hidden)
-        return _Linear.apply(hidden, self.weight, self.bias)
+        multiplied = _Linear.apply if torch.is_grad_enabled() else product
+        return multiplied(hidden, self.weight, self.bias)
 
 
 def fits(hidden: Tensor) -> bool:
