@@ -121,9 +121,8 @@ class SpeechModel:
         # Nothing here keeps a group, so that its audio is gone before the next is drawn.
         heard = chain.from_iterable(map(partial(self._hear, count()), groups))
         prefixes = ((of_text, limit_of(of_text.example)) for of_text in heard)
-        with torch.inference_mode():
-            choose = chooser(self.model.llm.lm_head)
-        texts = generate_all(partial(self._begin, choose), prefixes, rules, cfg.batch_size, cfg.num_beams)
+        begin = partial(self._begin, chooser(self.model.llm.lm_head))
+        texts = generate_all(begin, prefixes, rules, cfg.batch_size, cfg.num_beams)
         while True:
             with autocast(self.device, self._precision):  # not around the yield: it would hold for the caller too
                 ended = next(texts, None)

@@ -32,6 +32,8 @@ MAX_DOUBTS = 32
 """Groups for each row beyond which looking at them costs as much as looking at all words."""
 SMALL = 2**23
 """Weights of a head that is not worth rounding: reading all of them takes a millisecond or two."""
+PAYS_AFTER = 16
+"""Choices without rounded weights before these are made: to make them takes as long as some 10 to 25 choices save."""
 OUTPUT_ERROR = 1 / 240
 """Of a logit that is rounded to bfloat16, relative to what it is then: 1/256, and some room."""
 SUM_ERROR = 2.0**-22
@@ -85,11 +87,25 @@ class Screen:
         return (largest + bound >= (largest - bound).amax(0))[:, :rows]
 
 
+class _ScreenOnceItPays:
+    """All words for a short text, a `Screen` from then on."""
+
+    def __init__(self, head: nn.Linear) -> None:
+        self._head, self._num_choices = head, 0
+        self._screen: Screen | None = None
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        self._num_choices += 1
+        if self._num_choices > PAYS_AFTER and self._screen is None:
+            self._screen = Screen(self._head)
+        return likeliest(hidden, self._head) if self._screen is None else self._screen(hidden)
+
+
 def chooser(head: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return the fastest way from hidden states (B, H) to the most likely tokens (B,) under weights as they are now."""
+    """Return the fastest way from hidden states (B, H) to the most likely tokens (B,), for weights that stay."""
     can_round = type(head) in (nn.Linear, OnednnLinear) and head.bias is None and head.weight.numel() > SMALL
     if can_round and head.weight.dtype == torch.float32 and head.weight.device.type == "cpu" and multiplies_bfloat16():
-        return Screen(head)
+        return _ScreenOnceItPays(head)
     return partial(likeliest, head=head)
 
 

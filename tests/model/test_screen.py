@@ -87,14 +87,40 @@ def test_where_it_can_not_tell_all_words_are_looked_at(value, looked_at_all):
     assert looked_at_all == [head]
 
 
+@pytest.fixture
+def built(monkeypatch):
+    """Heads that were rounded."""
+    made = []
+    monkeypatch.setattr(module, "Screen", lambda head: (made.append(head), Screen(head))[1])
+    return made
+
+
 @pytest.mark.parametrize("instruction", ["avx512_bf16", "amx_bf16", None])
-def test_it_is_used_where_it_is_faster(monkeypatch, instruction):
+@torch.inference_mode()
+def test_it_is_used_where_it_is_faster_once_it_pays(monkeypatch, built, instruction):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {} if instruction is None else {instruction: True})
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     monkeypatch.setattr(module, "SMALL", 1_000)
     head = make_head(100)
-    assert isinstance(chooser(head), Screen) == (instruction is not None and torch.backends.mkldnn.is_available())
-    others = [nn.Linear(64, 100), make_head(100).bfloat16(), make_head(10), nn.Sequential(make_head(100))]
-    for other in others:
-        hidden = torch.randn(5, 64, dtype=next(other.parameters()).dtype)
-        assert not isinstance(chooser(other), Screen)
-        assert torch.equal(chooser(other)(hidden), other(hidden).argmax(-1))
+    choose = chooser(head)
+    for number in range(module.PAYS_AFTER + 3):
+        hidden = torch.randn(5, 64)
+        assert torch.equal(choose(hidden), head(hidden).argmax(-1))
+        assert built == ([head] if instruction is not None and number >= module.PAYS_AFTER else [])
+
+
+@pytest.mark.parametrize("kind", ["bias", "half", "small", "not linear"])
+@torch.inference_mode()
+def test_other_heads_are_not_rounded(monkeypatch, built, kind):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(module, "SMALL", 1_000)
+    head = {
+        "bias": nn.Linear(64, 100),
+        "half": make_head(100).bfloat16(),
+        "small": make_head(10),
+        "not linear": nn.Sequential(make_head(100)),
+    }[kind]
+    choose, hidden = chooser(head), torch.randn(5, 64, dtype=next(head.parameters()).dtype)
+    for _ in range(module.PAYS_AFTER + 3):
+        assert torch.equal(choose(hidden), head(hidden).argmax(-1))
+    assert not built
