@@ -19,7 +19,7 @@ FEW = range(12, 112)
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     """(..., k) and (n, k), float32 on the CPU, of any strides -> (..., n), as `torch.nn.functional.linear`."""
     rows = left.reshape(-1, left.shape[-1])
-    if len(rows) in FEW and len(right) >= FEW.stop:
+    if len(right) >= FEW.stop and FEW.start <= len(rows) < FEW.stop:
         turned = multiply(right, rows)
         turned = turned if bias is None else turned.add_(bias[:, None])
         return turned.t().contiguous().view(*left.shape[:-1], -1)
