@@ -38,8 +38,9 @@ class OnednnLinear(nn.Linear):
         """(..., in) -> (..., out)."""
         if not fits(hidden) or self.weight.dtype != torch.float32:
             return super().forward(hidden)
-        multiplied = _Linear.apply if torch.is_grad_enabled() else product
-        return multiplied(hidden, self.weight, self.bias)
+        # Training has many rows, and what a function of its own returns must not be a view.
+        linear = _Linear.apply if torch.is_grad_enabled() else product
+        return linear(hidden, self.weight, self.bias)
 
 
 def fits(hidden: Tensor) -> bool:
@@ -76,7 +77,7 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         of_hidden, of_weight, _ = ctx.needs_input_grad
         ctx.save_for_backward(hidden if of_weight else None, weight if of_hidden else None)
-        return product(hidden, weight, bias)
+        return multiply(hidden, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -84,7 +85,7 @@ class _Linear(torch.autograd.Function):
         hidden, weight = ctx.saved_tensors
         rows = grad.reshape(-1, grad.shape[-1])
         return (
-            None if weight is None else product(grad, weight.t()),
-            None if hidden is None else product(rows.t(), hidden.reshape(-1, hidden.shape[-1]).t()),
+            None if weight is None else multiply(grad, weight.t()),
+            None if hidden is None else multiply(rows.t(), hidden.reshape(-1, hidden.shape[-1]).t()),
             rows.sum(0) if ctx.needs_input_grad[2] else None,
         )

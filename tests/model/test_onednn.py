@@ -25,22 +25,23 @@ def test_the_product_is_the_same(layers, shape):
 
 
 @pytest.mark.parametrize("rows", [11, 12, 64, 111, 112])
+@torch.inference_mode()
 def test_few_rows_are_multiplied_the_other_way_round_to_the_same_end(rows):
     torch.manual_seed(0)
-    hidden = torch.randn(rows, 24, requires_grad=True)
-    weight, bias = torch.randn(300, 24, requires_grad=True), torch.randn(300, requires_grad=True)
-    layer = nn.Linear(24, 300)
-    layer.weight, layer.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
-    expected = linear(hidden, weight, bias)
-    grads = torch.autograd.grad(expected.square().sum(), (hidden, weight, bias))
+    layer, hidden = nn.Linear(24, 300), torch.randn(rows, 1, 24)
+    expected = layer(hidden)
     use_onednn(layer)
-    found = layer(hidden.view(rows, 1, 24))[:, 0]
-    assert found.is_contiguous()
+    found = layer(hidden)
+    assert found.is_contiguous() and found.shape == expected.shape
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-    for of_layer, grad in zip(
-        torch.autograd.grad(found.square().sum(), (hidden, layer.weight, layer.bias)), grads, strict=True
-    ):
-        torch.testing.assert_close(of_layer, grad, rtol=1e-5, atol=1e-3)
+
+
+def test_what_a_layer_returns_can_be_changed_in_place(layers):
+    use_onednn(layers)
+    hidden = torch.randn(64, 24)
+    for context in (torch.enable_grad(), torch.inference_mode()):
+        with context:
+            layers(hidden).index_copy_(-1, torch.tensor([3]), torch.zeros(64, 1))
 
 
 @pytest.mark.parametrize("frozen", ["nothing", "hidden", "weights", "bias"])
