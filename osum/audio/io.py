@@ -142,7 +142,9 @@ def _opened(source: Source, name: str | None) -> Iterator[tuple[soundfile.SoundF
                 raise ValueError(f"{name}: {f.samplerate} Hz is no rate of speech; is its header damaged?")
             yield f, name
     except (soundfile.SoundFileError, OSError) as err:
-        raise ValueError(f"{name}: unreadable audio ({err}); repair the file or take it off the list") from err
+        is_missing = isinstance(source, str | Path) and not Path(source).exists()
+        why = "no such file" if is_missing else err
+        raise ValueError(f"{name}: unreadable audio ({why}); repair the file or take it off the list") from err
 
 
 def _extent(

@@ -3,8 +3,8 @@
     python tests/bench/products.py [--quick]
 
 A pack of utterances has a length of its own nearly every time. By processor time of one thread, rounds alternating;
-ratios are PyTorch's time by oneDNN's, over 1 where oneDNN is faster. `few` is another ratio: for the tokens of 64 texts
-that are written together, oneDNN's time with these rows on the left by that with them on the right, as
+ratios are PyTorch's time by oneDNN's, over 1 where oneDNN is faster. `few` is another ratio: for the tokens of some
+texts that are written together, oneDNN's time with these rows on the left by that with them on the right, as
 `osum.model.onednn.product` has them; wall time of all threads. The last line is one JSON object.
 """
 
@@ -25,7 +25,7 @@ from osum.model.onednn import is_faster, multiply, product
 WIDTHS = (128, 256)
 """Of a layer of `mini`: in, out."""
 NUM_PRODUCTS = 60
-FEW, FEW_WIDTHS = 64, (512, 2048)
+FEW, FEW_WIDTHS = (16, 32, 64, 96), (512, 2048)
 """Rows and layer of `few`."""
 
 
@@ -52,8 +52,8 @@ def main() -> None:
             way(rows, weights[widths])
         return (clock() - start_s) / NUM_PRODUCTS * 1000
 
-    def few(way: Callable[[Tensor, Tensor], Tensor]) -> float:
-        return milliseconds(way, FEW, 0, FEW_WIDTHS, num_threads, time.perf_counter)
+    def few(way: Callable[[Tensor, Tensor], Tensor], rows: int) -> float:
+        return milliseconds(way, rows, 0, FEW_WIDTHS, num_threads, time.perf_counter)
 
     sides = {
         # Each round has lengths that none before had, about as long.
@@ -61,15 +61,15 @@ def main() -> None:
         "torch_new": lambda n: milliseconds(linear, 700 + 60 * n, 1),
         "onednn_seen": lambda n: milliseconds(product, 730 + 60 * n, 0),
         "torch_seen": lambda n: milliseconds(linear, 730 + 60 * n, 0),
-        "few_left": lambda n: few(multiply),
-        "few_right": lambda n: few(product),
+        **{f"{rows}_left": lambda n, rows=rows: few(multiply, rows) for rows in FEW},
+        **{f"{rows}_right": lambda n, rows=rows: few(product, rows) for rows in FEW},
     }
     found = {name: round(statistics.median(values), 3) for name, values in interleave(sides, num_rounds).items()}
     for name, value in found.items():
-        sizes = (FEW, *FEW_WIDTHS) if name.startswith("few") else ("about 1,000", *WIDTHS)
+        sizes = (name.split("_")[0], *FEW_WIDTHS) if name[0].isdigit() else ("about 1,000", *WIDTHS)
         print(f"{name} {value} ms a product of {' x '.join(map(str, sizes))}")
     ratios = {f"ratio_{kind}": round(found[f"torch_{kind}"] / found[f"onednn_{kind}"], 2) for kind in ("new", "seen")}
-    ratios["ratio_few"] = round(found["few_left"] / found["few_right"], 2)
+    ratios["ratio_few"] = {rows: round(found[f"{rows}_left"] / found[f"{rows}_right"], 2) for rows in FEW}
     report(benchmark="products", unit="ms", **ratios, **found, onednn_is_used=is_faster())
 
 

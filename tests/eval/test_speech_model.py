@@ -86,7 +86,7 @@ def test_a_file_at_another_rate_is_resampled(experiment, tmp_path):
         (np.zeros(16_000, dtype=np.int16), r"audio 0: int16 of shape \(16000,\)"),
         (np.zeros((16_000, 2), dtype=np.float32), r"shape \(16000, 2\); give one channel"),
         (np.full(16_000, np.nan), r"audio 0: NaN"),
-        ("no such file.wav", r"no such file.wav: unreadable audio"),
+        ("none.wav", r"none.wav: unreadable audio \(no such file\)"),
     ],
 )
 def test_audio_that_can_not_be_heard_is_named(sulm, bpe, sulm_record, audio, message):

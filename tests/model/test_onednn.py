@@ -24,7 +24,7 @@ def test_the_product_is_the_same(layers, shape):
         torch.testing.assert_close(layers[0](strided.T), linear(strided.T, layers[0].weight, layers[0].bias))
 
 
-@pytest.mark.parametrize("rows", [11, 12, 64, 111, 112])
+@pytest.mark.parametrize("rows", [15, 16, 64, 96, 97])
 @torch.inference_mode()
 def test_few_rows_are_multiplied_the_other_way_round_to_the_same_end(rows):
     torch.manual_seed(0)
