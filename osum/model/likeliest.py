@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from osum.model.onednn import OnednnLinear, fits, product
+from osum.model.onednn import PLAIN, fits, multiply
 
 BLOCK = 2048
 """Tokens at a time: with 512 values each, their weights and their logits for 64 rows are 5 MB."""
@@ -23,14 +23,14 @@ def likeliest(hidden: Tensor, head: nn.Module) -> Tensor:
 
     On devices other than the CPU, and for what is no plain `nn.Linear` (LoRA, added tokens), all logits are made.
     """
-    if not fits(hidden) or type(head) not in (nn.Linear, OnednnLinear):
+    if not fits(hidden) or type(head) not in PLAIN:
         return head(hidden).argmax(-1)
-    multiply = product if type(head) is OnednnLinear else linear
+    times = linear if type(head) is nn.Linear else multiply
     best = hidden.new_full((len(hidden),), -torch.inf)
     found = torch.zeros(len(hidden), dtype=torch.long)
     for start in range(0, head.out_features, BLOCK):
         # Weights on the left: they are many, the rows few.
-        logits = multiply(head.weight[start : start + BLOCK], hidden)
+        logits = times(head.weight[start : start + BLOCK], hidden)
         if head.bias is not None:
             logits = logits + head.bias[start : start + BLOCK, None]
         values, tokens = logits.max(0)

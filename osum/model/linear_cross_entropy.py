@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy, linear
 from torch.utils.checkpoint import checkpoint
 
-from osum.model.onednn import OnednnLinear, fits, product
+from osum.model.onednn import PLAIN, OnednnLinear, fits, product
 
 MAX_LOGITS = 2**25
 """Logits at a time: 128 MiB in float32, which is 220 tokens of 151,936 words."""
@@ -45,7 +45,7 @@ def linear_cross_entropy(
     is called as it is, and once more in the backward pass.
     """
     rows = max(1, max_logits // getattr(head, "out_features", hidden.shape[1]))
-    if type(head) not in (nn.Linear, OnednnLinear):
+    if type(head) not in PLAIN:
         return _recomputed(hidden, head, labels, weights, rows)
     inputs = (hidden, head.weight, head.bias)
     wanted = [torch.is_grad_enabled() and x is not None and x.requires_grad for x in inputs]

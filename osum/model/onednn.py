@@ -1,7 +1,8 @@
-"""Linear layers through oneDNN on CPUs with AVX-512, which MKL leaves unused on AMD's: twice as fast in float32.
+"""Linear layers through oneDNN where it is faster in float32 than MKL, which PyTorch itself takes.
 
-PyTorch itself takes MKL for float32 products. The operator is the one that torch.compile puts into compiled models;
-it knows no gradient, which is given here.
+On CPUs with AVX-512, which MKL leaves unused on AMD's, that is everywhere; with AVX2 only, where rows are few, as when
+texts are written. The operator is the one that torch.compile puts into compiled models; it knows no gradient, which is
+given here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 FEW = range(16, 97)
-"""Rows that oneDNN multiplies faster where they stand on the right (tests/bench/products.py)."""
+"""Rows that oneDNN multiplies faster with AVX-512 where they stand on the right (tests/bench/products.py)."""
+MANY = 128
+"""More rows than these are left to MKL where there is AVX2 only (tests/bench/products.py)."""
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -43,13 +46,28 @@ class OnednnLinear(nn.Linear):
         return linear(hidden, self.weight, self.bias)
 
 
+class FewRowsLinear(nn.Linear):
+    """A linear layer that takes oneDNN for few rows, without gradient, and is PyTorch's otherwise."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., in) -> (..., out)."""
+        is_few = hidden.numel() <= MANY * self.in_features
+        if is_few and not torch.is_grad_enabled() and fits(hidden) and self.weight.dtype == torch.float32:
+            return multiply(hidden, self.weight, self.bias)
+        return super().forward(hidden)
+
+
+PLAIN = (nn.Linear, OnednnLinear, FewRowsLinear)
+"""Types of layers that are nothing but their weights."""
+
+
 def fits(hidden: Tensor) -> bool:
     """Whether `product` takes this tensor: float32 on the CPU, and no autocast that would have it in another."""
     return hidden.dtype == torch.float32 and hidden.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
 def is_faster() -> bool:
-    """Whether oneDNN multiplies faster than MKL here.
+    """Whether oneDNN multiplies many rows faster than MKL here.
 
     Where both have AVX2 only they reach the same rate, and oneDNN makes a kernel for each new length, which small
     models notice (tests/bench/products.py).
@@ -57,17 +75,19 @@ def is_faster() -> bool:
     return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
-def use_onednn(model: nn.Module) -> None:
-    """Turn the float32 linear layers of a model on the CPU into oneDNN's, in place; parameters stay as they are."""
+def use_onednn(model: nn.Module, layer: type[nn.Linear] = OnednnLinear) -> None:
+    """Turn the float32 linear layers of a model on the CPU into these, in place; parameters stay as they are."""
     for module in model.modules():
         if type(module) is nn.Linear and module.weight.dtype == torch.float32 and module.weight.device.type == "cpu":
-            module.__class__ = OnednnLinear
+            module.__class__ = layer
 
 
-def use_fastest_products(model: nn.Module) -> None:
-    """Give a model oneDNN's linear layers where those are faster."""
+def use_fastest_products(model: nn.Module, writes: bool = False) -> None:
+    """Give a model oneDNN's linear layers where those are faster: a model that writes texts has few rows at a time."""
     if is_faster():
         use_onednn(model)
+    elif writes and torch.backends.mkldnn.is_available():
+        use_onednn(model, FewRowsLinear)
 
 
 class _Linear(torch.autograd.Function):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
 from osum.model.likeliest import likeliest
-from osum.model.onednn import OnednnLinear
+from osum.model.onednn import PLAIN
 
 GROUP = 16
 """Words that are looked at again together."""
@@ -103,7 +103,7 @@ class _ScreenOnceItPays:
 
 def chooser(head: nn.Module) -> Callable[[Tensor], Tensor]:
     """Return the fastest way from hidden states (B, H) to the most likely tokens (B,), for weights that stay."""
-    can_round = type(head) in (nn.Linear, OnednnLinear) and head.bias is None and head.weight.numel() > SMALL
+    can_round = type(head) in PLAIN and head.bias is None and head.weight.numel() > SMALL
     if can_round and head.weight.dtype == torch.float32 and head.weight.device.type == "cpu" and multiplies_bfloat16():
         return _ScreenOnceItPays(head)
     return partial(likeliest, head=head)

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
-from osum.model.onednn import OnednnLinear, use_onednn
+from osum.model import onednn
+from osum.model.onednn import MANY, FewRowsLinear, OnednnLinear, use_fastest_products, use_onednn
 
 
 @pytest.fixture
@@ -34,6 +35,29 @@ def test_few_rows_are_multiplied_the_other_way_round_to_the_same_end(rows):
     found = layer(hidden)
     assert found.is_contiguous() and found.shape == expected.shape
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, MANY, MANY + 1])
+def test_only_few_rows_without_gradient_are_onednns_where_there_is_avx2_only(layers, monkeypatch, rows):
+    hidden, multiplied = torch.randn(rows, 1, 24), []
+    expected = layers(hidden)
+    monkeypatch.setattr(onednn, "multiply", lambda *product: multiplied.append(product) or linear(*product))
+    use_onednn(layers, FewRowsLinear)
+    torch.testing.assert_close(layers(hidden), expected)
+    assert layers(hidden).requires_grad and not multiplied
+    with torch.inference_mode():
+        torch.testing.assert_close(layers(hidden), expected)
+    assert len(multiplied) == (2 if rows <= MANY else 0)
+
+
+@pytest.mark.parametrize(
+    ("is_faster", "writes", "layer"),
+    [(True, False, OnednnLinear), (True, True, OnednnLinear), (False, True, FewRowsLinear), (False, False, nn.Linear)],
+)
+def test_a_model_gets_what_is_faster_for_what_it_does(layers, monkeypatch, is_faster, writes, layer):
+    monkeypatch.setattr(onednn, "is_faster", lambda: is_faster)
+    use_fastest_products(layers, writes)
+    assert {type(each) for each in layers} == {layer}
 
 
 def test_what_a_layer_returns_can_be_changed_in_place(layers):
