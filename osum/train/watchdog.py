@@ -19,24 +19,19 @@ logger = log.get(__name__)
 
 
 class Watchdog:
-    """Counts the seconds since the last sign of progress. Every rank has one: what stalls one soon stalls all."""
+    """Counts signs of progress. Every rank has one: what stalls one soon stalls all."""
 
     def __init__(self) -> None:
-        self.progress("start")
+        self.last, self.num_signs = "start", 0
 
     def progress(self, what: str) -> None:
         """Say what was just done."""
-        self.last, self.last_s = what, time.monotonic()
-
-    @property
-    def silent_s(self) -> float:
-        """Seconds since then."""
-        return time.monotonic() - self.last_s
+        self.last, self.num_signs = what, self.num_signs + 1
 
 
 @contextmanager
 def watching(timeout_s: float, stacks: Path, rank: int) -> Iterator[Watchdog]:
-    """End the process with STALLED_EXIT_STATUS when nothing moved for `timeout_s`; 0 never does.
+    """End the process with STALLED_EXIT_STATUS when nothing moved for `timeout_s` of its own time; 0 never does.
 
     The stacks of its threads go to `<stacks>/rank-NNNNN.txt`, and to the log.
     """
@@ -51,26 +46,30 @@ def watching(timeout_s: float, stacks: Path, rank: int) -> Iterator[Watchdog]:
 
 
 def _watch(watchdog: Watchdog, timeout_s: float, path: Path, rank: int, ended: threading.Event) -> None:
+    seen, silent_s = watchdog.num_signs, 0.0
     while not ended.wait(_interval_s(timeout_s)):
-        if watchdog.silent_s > timeout_s:
-            _end(watchdog, timeout_s, path, rank)
+        # Added up, not read off a clock: a scheduler may suspend a job for hours, in which nothing has to move.
+        silent_s = silent_s + _interval_s(timeout_s) if watchdog.num_signs == seen else 0.0
+        seen = watchdog.num_signs
+        if silent_s > timeout_s:
+            _end(watchdog, silent_s, timeout_s, path, rank)
 
 
 def _interval_s(timeout_s: float) -> float:
     return min(timeout_s / 10, 10.0)
 
 
-def _end(watchdog: Watchdog, timeout_s: float, path: Path, rank: int) -> None:
+def _end(watchdog: Watchdog, silent_s: float, timeout_s: float, path: Path, rank: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "w", encoding="utf-8") as f:
-            f.write(f"rank {rank} stood still for {watchdog.silent_s:.0f} s after {watchdog.last}\n")
+            f.write(f"rank {rank} stood still for {silent_s:.0f} s after {watchdog.last}\n")
             f.flush()
             faulthandler.dump_traceback(f, all_threads=True)
         what = (
             "rank=%d stalled: nothing for %.0f s after %s; stacks=%s. The same command goes on from the last checkpoint"
         )
-        logger.error(what, rank, watchdog.silent_s, watchdog.last, path)
+        logger.error(what, rank, silent_s, watchdog.last, path)
         # A launcher ends all when one has ended, and the others come to this point a little later.
         time.sleep(2 * _interval_s(timeout_s))
     finally:
