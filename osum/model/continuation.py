@@ -69,8 +69,7 @@ class Continuation:
         ).last_hidden_state[:, 0]
         self._next_positions = self._next_positions + 1
 
-    def join(self, other: Continuation) -> None:
-        """Go on with the rows of another as well, behind the own ones; the other is used up."""
-        self._cache.join(other._cache)
-        self._next_positions = torch.cat([self._next_positions, other._next_positions])
-        self._hidden = torch.cat([self._hidden, other._hidden])
+    def put(self, row: int, other: Continuation, theirs: int) -> None:
+        """Give the place of a row to one of another, whose next token is to be fed."""
+        self._cache.put(row, other._cache, theirs)
+        self._next_positions[row] = other._next_positions[theirs]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,8 +22,10 @@ from osum.model.whisper import MultitaskWhisper
 from osum.model.whisper_continuation import WhisperContinuation
 from osum.types import Batch
 
+AHEAD = 0.25
+"""Of the rows, so many prefixes are read together before there is room for them: reading few costs more."""
 LEAVE_AT = 0.875
-"""Finished rows leave the batch once so small a share still runs: leaving costs a copy of the cache."""
+"""Where nothing waits, ended rows leave the batch once so small a share still runs: it costs a copy of the cache."""
 
 Prefix = TypeVar("Prefix")
 State = Continuation | WhisperContinuation
@@ -61,9 +63,9 @@ def generate_all(
 ) -> Iterator[tuple[Prefix, Generated]]:
     """Continue any number of prefixes, which `start` reads, `num_rows` of them at a time; yield each when it ends.
 
-    With each comes how many tokens it may take. They are drawn when there is room for them, so that what yields them
-    may prepare them late. In greedy search those that wait take the place of those that end. Beams go on until all of a
-    batch are over.
+    With each comes how many tokens it may take. They are drawn shortly before there is room for them, so that what
+    yields them may prepare them late. In greedy search each that ends gives its place to one that waits. Beams go on
+    until all of a batch are over.
     """
     if num_beams == 1:
         yield from _greedy(start, iter(prefixes), rules, num_rows)
@@ -114,35 +116,53 @@ class _Row(Generic[Prefix]):
         assert limit > 0, limit
         self.prefix, self.limit = prefix, limit
         self.ids: list[int] = []
-        self.text: Generated | None = None
+
+
+class _Read(NamedTuple):
+    """A row that waits for a place, with the first token of its text."""
+
+    row: _Row
+    token_id: int
+    state: State
+    number: int
+    """Of the row in the state."""
+
+
+def _read_ahead(
+    start: Callable[[Sequence[Prefix]], State], waiting: Iterator[tuple[Prefix, int]], num_rows: int
+) -> Iterator[_Read]:
+    """Read so many prefixes together, whenever those read before are used up."""
+    while rows := [_Row(*asked) for asked in islice(waiting, num_rows)]:
+        state = start([row.prefix for row in rows])
+        for number, (row, token_id) in enumerate(zip(rows, state.likeliest.tolist(), strict=True)):
+            yield _Read(row, token_id, state, number)
 
 
 def _greedy(
     start: Callable[[Sequence[Prefix]], State], waiting: Iterator[tuple[Prefix, int]], rules: StopRules, num_rows: int
 ) -> Iterator[tuple[Prefix, Generated]]:
-    rows = [_Row(*asked) for asked in islice(waiting, num_rows)]
-    if not rows:
+    first = [_Row(*asked) for asked in islice(waiting, num_rows)]
+    if not first:
         return
-    state = start([row.prefix for row in rows])
+    state = start([row.prefix for row in first])
+    rows: list[_Row | None] = list(first)
+    ahead = _read_ahead(start, waiting, max(1, round(AHEAD * num_rows)))
     while True:
-        token_ids = state.likeliest
-        for row, token_id in zip(rows, token_ids.tolist(), strict=True):
-            if row.text is None:
-                row.text = rules.append(row.ids, token_id, row.limit)
-                if row.text is not None:
-                    yield row.prefix, row.text
-        running = [place for place, row in enumerate(rows) if row.text is None]
-        if len(running) > LEAVE_AT * len(rows):
-            state.feed(token_ids)
-            continue
-        begun = [_Row(*asked) for asked in islice(waiting, num_rows - len(running))]
-        if not running and not begun:
+        chosen = state.likeliest
+        token_ids = chosen.tolist()
+        for place, row in enumerate(rows):
+            while row is not None and (text := rules.append(row.ids, token_ids[place], row.limit)) is not None:
+                yield row.prefix, text
+                row = None
+                if (read := next(ahead, None)) is not None:
+                    state.put(place, read.state, read.number)
+                    row, token_ids[place] = read.row, read.token_id
+            rows[place] = row
+        running = [place for place, row in enumerate(rows) if row is not None]
+        if not running:
             return
-        if running:
-            places = torch.tensor(running, device=token_ids.device)
-            state.feed(token_ids[places], places)
-            if begun:
-                state.join(start([row.prefix for row in begun]))
-        else:
-            state = start([row.prefix for row in begun])
-        rows = [*(rows[place] for place in running), *begun]
+        if len(running) > LEAVE_AT * len(rows):
+            state.feed(chosen.new_tensor(token_ids))
+            continue
+        rows, token_ids = [rows[place] for place in running], [token_ids[place] for place in running]
+        state.feed(chosen.new_tensor(token_ids), chosen.new_tensor(running))

@@ -1,7 +1,7 @@
-"""Keys and values of a language model while it writes: buffers in place, rows that can leave and join.
+"""Keys and values of a language model while it writes: buffers in place, rows that give way to others.
 
-Letters: B rows, L packed positions of all prefixes, T columns of the cache (padded on the left), G heads of keys and
-values, D width of a head.
+Letters: B rows, L packed positions of all prefixes, T columns that a row uses (others are padded on the left), G heads
+of keys and values, D width of a head.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from osum.model.packing import Packing
 from osum.model.sharing import Sharing
@@ -29,7 +30,8 @@ class KvCache:
         self._segments, self._sharing = segments, sharing
         self._column = segments.positions + (segments.max_len - segments.lens)[segments.segment_ids]
         self._pads = segments.max_len - segments.lens
-        self._used = segments.max_len
+        self._unused, self._used = 0, segments.max_len
+        """Columns that are padding in all rows, and how many there are with those."""
         self._layers: list[list[Tensor]] = []
 
     def update(self, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
@@ -44,35 +46,43 @@ class KvCache:
         for stored, new in zip(self._layers[layer], (keys, values), strict=True):
             stored[:, :, self._used - 1] = new[:, :, 0]
         all_keys, all_values = self._layers[layer]
-        return all_keys[:, :, : self._used], all_values[:, :, : self._used]
+        return all_keys[:, :, self._unused : self._used], all_values[:, :, self._unused : self._used]
 
     def add_column(self) -> Tensor | None:
         """Make room for one token of every row; return the mask (B, 1, 1, T) of real positions, None if all are."""
+        self._unused = int(self._pads.min())
+        if self._used == self._layers[0][0].shape[2]:
+            self._pad(-self._unused, GROWTH)
         self._used += 1
-        capacity = self._layers[0][0].shape[2]
-        if self._used > capacity:
-            self._replace(lambda stored: torch.nn.functional.pad(stored, (0, 0, 0, GROWTH)))
-        if not int(self._pads.max()):
+        if int(self._pads.max()) == self._unused:
             return None
-        return (torch.arange(self._used, device=self._pads.device) >= self._pads[:, None])[:, None, None]
+        columns = torch.arange(self._unused, self._used, device=self._pads.device)
+        return (columns >= self._pads[:, None])[:, None, None]
 
     def select(self, rows: Tensor) -> None:
-        """Keep these rows, in this order, without the columns that are padding in all of them."""
+        """Keep these rows, in this order."""
         self._pads = self._pads[rows]
-        unused = int(self._pads.min())
-        self._pads, self._used = self._pads - unused, self._used - unused
-        self._replace(lambda stored: stored[:, :, unused:].index_select(0, rows))
+        self._change(lambda stored: stored.index_select(0, rows))
 
-    def join(self, other: KvCache) -> None:
-        """Take in the rows of another, behind the own ones."""
-        used = max(self._used, other._used)
-        self._pads = torch.cat([cache._pads + used - cache._used for cache in (self, other)])
-        for mine, theirs in zip(self._layers, other._layers, strict=True):
-            for i in range(2):
-                mine[i] = _stacked([mine[i][:, :, : self._used], theirs[i][:, :, : other._used]], used)
-        self._used = used
+    def put(self, row: int, other: KvCache, theirs: int) -> None:
+        """Give the place of a row to one of another cache."""
+        length = other._used - int(other._pads[theirs])
+        if length > self._used:
+            self._pad(length - self._used, 0)
+        start = self._used - length
+        self._pads[row] = start
+        for mine, of_other in zip(self._layers, other._layers, strict=True):
+            for stored, new in zip(mine, of_other, strict=True):
+                stored[row, :, :start] = 0.0  # what is left there is masked, but would count if it were not finite
+                stored[row, :, start : self._used] = new[theirs, :, other._used - length : other._used]
 
-    def _replace(self, change: Callable[[Tensor], Tensor]) -> None:
+    def _pad(self, left: int, right: int) -> None:
+        """Add columns that are not used, or drop some if the number is negative."""
+        self._change(lambda stored: pad(stored, (0, 0, left, right)))
+        self._pads, self._used = self._pads + left, self._used + left
+        self._unused = 0
+
+    def _change(self, change: Callable[[Tensor], Tensor]) -> None:
         for layer in self._layers:
             for i in range(2):  # one tensor at a time: old and new of all layers would be twice the memory
                 layer[i] = change(layer[i])
@@ -85,12 +95,3 @@ class KvCache:
         padded = packed.new_zeros(self._segments.num_segments, heads, self._used + GROWTH, width)
         padded[self._segments.segment_ids, :, self._column] = packed.transpose(0, 1)
         return padded
-
-
-def _stacked(caches: list[Tensor], used: int) -> Tensor:
-    """Put rows (B_i, G, T_i, D) on each other, as the last of so many used columns."""
-    (_, heads, _, width), num_rows = caches[0].shape, sum(map(len, caches))
-    stacked = caches[0].new_zeros(num_rows, heads, used + GROWTH, width)
-    for rows, cache in zip(stacked.split([len(c) for c in caches]), caches, strict=True):
-        rows[:, :, used - cache.shape[2] : used] = cache
-    return stacked

@@ -129,7 +129,7 @@ def test_the_audio_of_a_group_is_gone_before_the_next_is_drawn(sulm, bpe, sulm_r
     cfg = DecodingConfig(max_new_tokens=3, batch_size=1)
     written = dict(model.write(map(draw, range(3)), cfg))
     assert sorted(written) == list(range(12)) and written[1] == written[5] == written[9]
-    assert left[0] == 0 and max(left) <= cfg.batch_size, "but for texts that are being written"
+    assert left[0] == 0 and max(left) <= cfg.batch_size + 1, "but for what is being written or read ahead"
 
 
 def test_bfloat16_is_near_float32_in_any_company(sulm_record, bpe):
