@@ -27,7 +27,7 @@ class WhisperModel:
         self, model: MultitaskWhisper, tokenizer: PreTrainedTokenizerBase | None, device: torch.device | str = "cpu"
     ) -> None:
         """`tokenizer` is None for a folder without one, as after a conversion from OpenAI's or WeNet's files."""
-        use_fastest_products(model.to(device), writes=True)
+        use_fastest_products(model.to(device))
         self.model, self.tokenizer, self.device = model.eval(), tokenizer, torch.device(device)
 
     @torch.inference_mode()
