@@ -62,7 +62,7 @@ class SpeechModel:
         """Prompts and template are those of training; the first prompt of each task and language is used."""
         if precision == "bfloat16":
             halve(model.parameters())
-        use_fastest_products(model.to(device), writes=True)
+        use_fastest_products(model.to(device))
         self.model, self.tokenizer, self.prompts = model.eval(), tokenizer, prompts
         self.device = torch.device(device)
         self._precision = precision

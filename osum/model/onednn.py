@@ -1,8 +1,8 @@
 """Linear layers through oneDNN where it is faster in float32 than MKL, which PyTorch itself takes.
 
 On CPUs with AVX-512, which MKL leaves unused on AMD's, that is everywhere; with AVX2 only, where rows are few, as when
-texts are written. The operator is the one that torch.compile puts into compiled models; it knows no gradient, which is
-given here.
+texts are written, and where a product is large, as when audio is encoded. The operator is the one that torch.compile
+puts into compiled models; it knows no gradient, which is given here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from torch.autograd.function import once_differentiable
 FEW = range(16, 97)
 """Rows that oneDNN multiplies faster with AVX-512 where they stand on the right (tests/bench/products.py)."""
 MANY = 128
-"""More rows than these are left to MKL where there is AVX2 only (tests/bench/products.py)."""
+"""More rows than these are left to MKL where there is AVX2 only, unless the product is large."""
+LARGE = 2**29
+"""Multiplications of a product that is worth the kernel that oneDNN makes for its length (tests/bench/products.py)."""
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -46,18 +48,18 @@ class OnednnLinear(nn.Linear):
         return linear(hidden, self.weight, self.bias)
 
 
-class FewRowsLinear(nn.Linear):
-    """A linear layer that takes oneDNN for few rows, without gradient, and is PyTorch's otherwise."""
+class Avx2Linear(nn.Linear):
+    """A linear layer that takes oneDNN for few rows and for large products, without gradient; PyTorch's otherwise."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
-        is_few = hidden.numel() <= MANY * self.in_features
-        if is_few and not torch.is_grad_enabled() and fits(hidden) and self.weight.dtype == torch.float32:
-            return multiply(hidden, self.weight, self.bias)
-        return super().forward(hidden)
+        if torch.is_grad_enabled() or not fits(hidden) or self.weight.dtype != torch.float32:
+            return super().forward(hidden)
+        is_few, is_large = hidden.numel() <= MANY * self.in_features, hidden.numel() * self.out_features >= LARGE
+        return multiply(hidden, self.weight, self.bias) if is_few or is_large else super().forward(hidden)
 
 
-PLAIN = (nn.Linear, OnednnLinear, FewRowsLinear)
+PLAIN = (nn.Linear, OnednnLinear, Avx2Linear)
 """Types of layers that are nothing but their weights."""
 
 
@@ -67,10 +69,10 @@ def fits(hidden: Tensor) -> bool:
 
 
 def is_faster() -> bool:
-    """Whether oneDNN multiplies many rows faster than MKL here.
+    """Whether oneDNN multiplies any number of rows faster than MKL here.
 
-    Where both have AVX2 only they reach the same rate, and oneDNN makes a kernel for each new length, which small
-    models notice (tests/bench/products.py).
+    Where both have AVX2 only they are near each other, gradients included, and oneDNN makes a kernel for each new
+    length, which small models notice (tests/bench/products.py).
     """
     return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
@@ -82,12 +84,10 @@ def use_onednn(model: nn.Module, layer: type[nn.Linear] = OnednnLinear) -> None:
             module.__class__ = layer
 
 
-def use_fastest_products(model: nn.Module, writes: bool = False) -> None:
-    """Give a model oneDNN's linear layers where those are faster: a model that writes texts has few rows at a time."""
-    if is_faster():
-        use_onednn(model)
-    elif writes and torch.backends.mkldnn.is_available():
-        use_onednn(model, FewRowsLinear)
+def use_fastest_products(model: nn.Module) -> None:
+    """Give a model oneDNN's linear layers, those that fit this processor."""
+    if torch.backends.mkldnn.is_available():
+        use_onednn(model, OnednnLinear if is_faster() else Avx2Linear)
 
 
 class _Linear(torch.autograd.Function):

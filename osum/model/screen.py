@@ -17,17 +17,15 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad
+from torch.nn.functional import linear
 
-from osum.model.likeliest import likeliest
+from osum.model.likeliest import fill_up, likeliest
 from osum.model.onednn import PLAIN
 
 GROUP = 16
 """Words that are looked at again together."""
 BLOCK = 4096
 """Words at a time, whose logits stay in a processor's cache."""
-ROWS = 16
-"""More rows than these are filled up to a multiple of them, for which product and maximum take a fifth less time."""
 MAX_DOUBTS = 32
 """Groups for each row beyond which looking at them costs as much as looking at all words."""
 SMALL = 2**23
@@ -76,9 +74,7 @@ class Screen:
 
     def _doubtful(self, hidden: Tensor) -> Tensor:
         """(S, B) bool: whether a group can hold the largest logit of a row."""
-        rows = len(hidden)
-        if rows > ROWS:
-            hidden = pad(hidden, (0, 0, 0, -rows % ROWS))
+        rows, hidden = len(hidden), fill_up(hidden)
         rounded = hidden.bfloat16()
         logits = [linear(block, rounded).view(-1, GROUP, len(hidden)).amax(1) for block in self._rounded.split(BLOCK)]
         largest, back = torch.cat(logits).float(), rounded.float()

@@ -4,7 +4,8 @@
 
 A pack of utterances has a length of its own nearly every time. By processor time of one thread, rounds alternating;
 ratios are PyTorch's time by oneDNN's, over 1 where oneDNN is faster. `few` is that for the tokens of texts that are
-written together, by wall time of all threads; `turned` is oneDNN's time with these rows on the left by that with them
+written together, by wall time of all threads, and `large` for a minute of audio in a wide encoder, each time of another
+length; `turned` is oneDNN's time with these rows on the left by that with them
 on the right. The last line is one JSON object.
 """
 
@@ -28,6 +29,8 @@ WIDTHS = (128, 256)
 NUM_PRODUCTS = 60
 FEW, FEW_WIDTHS = (1, 16, 32, 64, 96, 128), (512, 2048)
 """Rows and layer of `few`."""
+LARGE, NUM_LARGE = 3000, 6
+"""Rows of `large`, in the same layer, and products."""
 
 
 def main() -> None:
@@ -45,16 +48,22 @@ def main() -> None:
         widths: tuple[int, int] = WIDTHS,
         threads: int = 1,
         clock: Callable[[], float] = time.process_time,
+        count: int = NUM_PRODUCTS,
     ) -> float:
         torch.set_num_threads(threads)
-        inputs = [torch.randn(first + step * n, widths[0]) for n in range(NUM_PRODUCTS)]
+        inputs = [torch.randn(first + step * n, widths[0]) for n in range(count)]
         start_s = clock()
         for rows in inputs:
             way(rows, weights[widths])
-        return (clock() - start_s) / NUM_PRODUCTS * 1000
+        return (clock() - start_s) / count * 1000
 
     def few(way: Callable[[Tensor, Tensor], Tensor], rows: int) -> float:
         return milliseconds(way, rows, 0, FEW_WIDTHS, num_threads, time.perf_counter)
+
+    def large(way: Callable[[Tensor, Tensor], Tensor], number: int) -> float:
+        first = LARGE + NUM_LARGE * number
+        milliseconds(way, first - 1, 0, FEW_WIDTHS, num_threads, count=2)  # threads start, memory is asked for
+        return milliseconds(way, first, 1, FEW_WIDTHS, num_threads, time.perf_counter, NUM_LARGE)
 
     def right(rows: Tensor, weight: Tensor) -> Tensor:
         return multiply(weight, rows).t().contiguous()
@@ -65,15 +74,19 @@ def main() -> None:
         "torch_new": lambda n: milliseconds(linear, 700 + 60 * n, 1),
         "onednn_seen": lambda n: milliseconds(product, 730 + 60 * n, 0),
         "torch_seen": lambda n: milliseconds(linear, 730 + 60 * n, 0),
+        "onednn_large": lambda n: large(multiply, n),
+        "torch_large": lambda n: large(linear, n),
         **{f"{rows}_torch": lambda n, rows=rows: few(linear, rows) for rows in FEW},
         **{f"{rows}_left": lambda n, rows=rows: few(multiply, rows) for rows in FEW},
         **{f"{rows}_right": lambda n, rows=rows: few(right, rows) for rows in FEW},
     }
     found = {name: round(statistics.median(values), 3) for name, values in interleave(sides, num_rounds).items()}
     for name, value in found.items():
-        sizes = (name.split("_")[0], *FEW_WIDTHS) if name[0].isdigit() else ("about 1,000", *WIDTHS)
+        rows = LARGE if name.endswith("large") else name.split("_")[0] if name[0].isdigit() else "about 700"
+        sizes = (rows, *(WIDTHS if name.endswith(("new", "seen")) else FEW_WIDTHS))
         print(f"{name} {value} ms a product of {' x '.join(map(str, sizes))}")
-    ratios = {f"ratio_{kind}": round(found[f"torch_{kind}"] / found[f"onednn_{kind}"], 2) for kind in ("new", "seen")}
+    kinds = ("new", "seen", "large")
+    ratios = {f"ratio_{kind}": round(found[f"torch_{kind}"] / found[f"onednn_{kind}"], 2) for kind in kinds}
     used = {rows: found[f"{rows}_{'right' if is_faster() and rows in TURNED else 'left'}"] for rows in FEW}
     ratios["ratio_few"] = {rows: round(found[f"{rows}_torch"] / used[rows], 2) for rows in FEW}
     ratios["ratio_turned"] = {rows: round(found[f"{rows}_left"] / found[f"{rows}_right"], 2) for rows in FEW}

@@ -9,7 +9,8 @@ from osum.model.onednn import PLAIN
 
 @pytest.fixture
 def head(monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 7)
+    monkeypatch.setattr(module, "BLOCK", 8)
+    monkeypatch.setattr(module, "GROUP", 4)
     torch.manual_seed(0)
     return nn.Linear(16, 45, bias=False)
 
@@ -23,7 +24,28 @@ def test_it_is_the_largest_logit_of_all_blocks(head, bias, layer):
     head.__class__ = layer
     hidden = torch.randn(500, 16)
     found = likeliest(hidden, head)
-    assert torch.equal(found, head(hidden).argmax(-1)) and {int(token) // 7 for token in found} == set(range(7))
+    assert torch.equal(found, head(hidden).argmax(-1)) and {int(token) // 8 for token in found} == set(range(6))
+
+
+@pytest.mark.parametrize("rows", [1, 16, 17, 33])
+@torch.inference_mode()
+def test_any_number_of_rows(head, rows):
+    hidden = torch.randn(rows, 16)
+    assert torch.equal(likeliest(hidden, head), head(hidden).argmax(-1))
+
+
+@torch.inference_mode()
+def test_negative_logits_only(head):
+    head.weight.abs_()
+    hidden = -torch.rand(20, 16)
+    assert torch.equal(likeliest(hidden, head), head(hidden).argmax(-1))
+
+
+@torch.inference_mode()
+def test_what_is_not_finite_is_found_as_in_argmax(head):
+    hidden = torch.randn(3, 16)
+    hidden[1] = torch.nan
+    assert torch.equal(likeliest(hidden, head), head(hidden).argmax(-1))
 
 
 @torch.inference_mode()

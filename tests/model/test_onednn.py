@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from osum.model import onednn
-from osum.model.onednn import MANY, FewRowsLinear, OnednnLinear, use_fastest_products, use_onednn
+from osum.model.onednn import Avx2Linear, OnednnLinear, use_fastest_products, use_onednn
 
 
 @pytest.fixture
@@ -37,26 +37,31 @@ def test_few_rows_are_multiplied_the_other_way_round_to_the_same_end(rows):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("rows", [1, MANY, MANY + 1])
-def test_only_few_rows_without_gradient_are_onednns_where_there_is_avx2_only(layers, monkeypatch, rows):
+@pytest.mark.parametrize(("rows", "large", "is_onednns"), [(1, 9e9, 1), (9, 9e9, 1), (10, 9e9, 0), (10, 9600, 1)])
+def test_few_rows_and_large_products_without_gradient_are_onednns_where_there_is_avx2_only(
+    layers, monkeypatch, rows, large, is_onednns
+):
     hidden, multiplied = torch.randn(rows, 1, 24), []
     expected = layers(hidden)
+    monkeypatch.setattr(onednn, "MANY", 9)
+    monkeypatch.setattr(onednn, "LARGE", large)
     monkeypatch.setattr(onednn, "multiply", lambda *product: multiplied.append(product) or linear(*product))
-    use_onednn(layers, FewRowsLinear)
+    use_onednn(layers, Avx2Linear)
     torch.testing.assert_close(layers(hidden), expected)
     assert layers(hidden).requires_grad and not multiplied
     with torch.inference_mode():
         torch.testing.assert_close(layers(hidden), expected)
-    assert len(multiplied) == (2 if rows <= MANY else 0)
+    assert len(multiplied) == 2 * is_onednns
 
 
 @pytest.mark.parametrize(
-    ("is_faster", "writes", "layer"),
-    [(True, False, OnednnLinear), (True, True, OnednnLinear), (False, True, FewRowsLinear), (False, False, nn.Linear)],
+    ("is_available", "is_faster", "layer"),
+    [(True, True, OnednnLinear), (True, False, Avx2Linear), (False, False, nn.Linear)],
 )
-def test_a_model_gets_what_is_faster_for_what_it_does(layers, monkeypatch, is_faster, writes, layer):
+def test_a_model_gets_what_fits_the_processor(layers, monkeypatch, is_available, is_faster, layer):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: is_available)
     monkeypatch.setattr(onednn, "is_faster", lambda: is_faster)
-    use_fastest_products(layers, writes)
+    use_fastest_products(layers)
     assert {type(each) for each in layers} == {layer}
 
 
