@@ -5,7 +5,7 @@
 A pack of utterances has a length of its own nearly every time. By processor time of one thread, rounds alternating;
 ratios are PyTorch's time by oneDNN's, over 1 where oneDNN is faster. `few` is that for the tokens of texts that are
 written together, by wall time of all threads, and `large` for a minute of audio in a wide encoder, each time of another
-length; `turned` is oneDNN's time with these rows on the left by that with them
+length, in a process for each way; `turned` is oneDNN's time with these rows on the left by that with them
 on the right. The last line is one JSON object.
 """
 
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from bench import interleave, report
+from bench import Worker, interleave, report
 from torch import Tensor
 from torch.nn.functional import linear
 
@@ -31,6 +31,23 @@ FEW, FEW_WIDTHS = (1, 16, 32, 64, 96, 128), (512, 2048)
 """Rows and layer of `few`."""
 LARGE, NUM_LARGE = 3000, 6
 """Rows of `large`, in the same layer, and products."""
+
+
+class _Large:
+    """One way to multiply many rows."""
+
+    def __init__(self, way: str) -> None:
+        self._multiply = {"onednn": multiply, "torch": linear}[way]
+        self._weight = torch.randn(FEW_WIDTHS[1], FEW_WIDTHS[0])
+
+    def milliseconds(self, number: int) -> float:
+        """Return the mean time of a product of the round."""
+        inputs = [torch.randn(LARGE + NUM_LARGE * number + n, FEW_WIDTHS[0]) for n in range(-1, NUM_LARGE)]
+        self._multiply(inputs[0], self._weight)  # threads start, memory is asked for
+        start_s = time.perf_counter()
+        for rows in inputs[1:]:
+            self._multiply(rows, self._weight)
+        return (time.perf_counter() - start_s) / NUM_LARGE * 1000
 
 
 def main() -> None:
@@ -48,34 +65,28 @@ def main() -> None:
         widths: tuple[int, int] = WIDTHS,
         threads: int = 1,
         clock: Callable[[], float] = time.process_time,
-        count: int = NUM_PRODUCTS,
     ) -> float:
         torch.set_num_threads(threads)
-        inputs = [torch.randn(first + step * n, widths[0]) for n in range(count)]
+        inputs = [torch.randn(first + step * n, widths[0]) for n in range(NUM_PRODUCTS)]
         start_s = clock()
         for rows in inputs:
             way(rows, weights[widths])
-        return (clock() - start_s) / count * 1000
+        return (clock() - start_s) / NUM_PRODUCTS * 1000
 
     def few(way: Callable[[Tensor, Tensor], Tensor], rows: int) -> float:
         return milliseconds(way, rows, 0, FEW_WIDTHS, num_threads, time.perf_counter)
 
-    def large(way: Callable[[Tensor, Tensor], Tensor], number: int) -> float:
-        first = LARGE + NUM_LARGE * number
-        milliseconds(way, first - 1, 0, FEW_WIDTHS, num_threads, count=2)  # threads start, memory is asked for
-        return milliseconds(way, first, 1, FEW_WIDTHS, num_threads, time.perf_counter, NUM_LARGE)
-
     def right(rows: Tensor, weight: Tensor) -> Tensor:
         return multiply(weight, rows).t().contiguous()
 
+    workers = {way: Worker(_Large, way) for way in ("onednn", "torch")}
     sides = {
         # Each round has lengths that none before had, about as long.
         "onednn_new": lambda n: milliseconds(product, 700 + 60 * n, 1),
         "torch_new": lambda n: milliseconds(linear, 700 + 60 * n, 1),
         "onednn_seen": lambda n: milliseconds(product, 730 + 60 * n, 0),
         "torch_seen": lambda n: milliseconds(linear, 730 + 60 * n, 0),
-        "onednn_large": lambda n: large(multiply, n),
-        "torch_large": lambda n: large(linear, n),
+        **{f"{way}_large": lambda n, worker=worker: worker.call("milliseconds", n) for way, worker in workers.items()},
         **{f"{rows}_torch": lambda n, rows=rows: few(linear, rows) for rows in FEW},
         **{f"{rows}_left": lambda n, rows=rows: few(multiply, rows) for rows in FEW},
         **{f"{rows}_right": lambda n, rows=rows: few(right, rows) for rows in FEW},
