@@ -2,7 +2,7 @@
 
 On CPUs with AVX-512, which MKL leaves unused on AMD's, that is everywhere; with AVX2 only, where rows are few, as when
 texts are written, and where a product is large, as when audio is encoded. The operator is the one that torch.compile
-puts into compiled models; it knows no gradient, which is given here.
+puts into models with frozen weights; it knows no gradient, which is given here.
 """
 
 from __future__ import annotations
@@ -64,8 +64,12 @@ PLAIN = (nn.Linear, OnednnLinear, Avx2Linear)
 
 
 def fits(hidden: Tensor) -> bool:
-    """Whether `product` takes this tensor: float32 on the CPU, and no autocast that would have it in another."""
-    return hidden.dtype == torch.float32 and hidden.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    """Whether `product` takes this tensor: float32 on the CPU, and no autocast that would have it in another.
+
+    Nor is a graph compiled: the compiler chooses its products itself, and has no code for these.
+    """
+    is_float32 = hidden.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return is_float32 and hidden.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def is_faster() -> bool:

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from osum.model import onednn
-from osum.model.onednn import Avx2Linear, OnednnLinear, use_fastest_products, use_onednn
+from osum.model.onednn import PLAIN, Avx2Linear, OnednnLinear, use_fastest_products, use_onednn
 
 
 @pytest.fixture
@@ -115,3 +115,14 @@ def test_other_precisions_are_left_alone(layers):
     assert [type(layer) for layer in layers] == [nn.Linear, OnednnLinear]
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert layers(torch.ones(2, 24)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("layer", PLAIN)
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_compiler_is_left_to_choose_its_own_products(layers, layer, trained):
+    use_onednn(layers, layer)
+    hidden, graphs = torch.randn(5, 24), []
+    compiled = torch.compile(layers, backend=lambda graph, _: graphs.append(graph) or graph.forward, fullgraph=True)
+    with torch.set_grad_enabled(trained):
+        torch.testing.assert_close(compiled(hidden), layers(hidden))
+    assert graphs and "mkldnn" not in str(graphs[0].graph) and "autograd_function" not in str(graphs[0].graph)
