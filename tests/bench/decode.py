@@ -1,12 +1,13 @@
 """Decoding: utterances per second of our batches against each utterance alone, as the original generates.
 
-    python tests/bench/decode.py [--quick] [--vocab 16000] [--precision bfloat16] [--speech_first] [--lora kept]
+    python tests/bench/decode.py [--quick] [--vocab 16000] [--precision bfloat16] [--speech_first] [--lora none]
     python tests/bench/decode.py --profile --workload mix
 
 Both sides write the same greedy texts from the same random weights, encoder 6 x 512 and LLM 8 x 512. The baseline takes
-one utterance after another through the same encoder and `generate` of transformers. Random weights never stop, so the
-length of each text is drawn as targets of its task have it. Two workloads: `all_tasks` asks each utterance for all
-eight tasks, as the decode stage does, so that ours encodes it once; `mix` asks each for one task of the training mix.
+one utterance after another through the same encoder and `generate` of transformers, with LoRA beside the weights as
+the original has it; ours has merged it, as `osum.load` does. Random weights never stop, so the length of each text is
+drawn as targets of its task have it. Two workloads: `all_tasks` asks each utterance for all eight tasks, as the decode
+stage does, so that ours encodes it once; `mix` asks each for one task of the training mix. A task has one prompt.
 The baseline writes a sample of the texts, spread over their lengths; both rates are per text. Audio is in memory on
 both sides. Rounds alternate between the sides on new utterances; ratios are medians over rounds. On a machine that
 others use, trust the ratio of processor time, with `--threads 1`. `--profile` adds what our side does in each part
@@ -106,11 +107,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workload", choices=("mix", "all_tasks"), nargs="+", default=["all_tasks", "mix"])
     parser.add_argument("--speech_first", action="store_true", help="speech before the prompt, on both sides")
     parser.add_argument(
-        "--lora", choices=("none", "kept", "merged"), default="none", help="LoRA of ours; the baseline keeps its own"
+        "--lora",
+        choices=("merged", "kept", "none"),
+        help="LoRA of ours: merged in float32 and kept in bfloat16, unless given; the baseline keeps its own, if any",
     )
     parser.add_argument("--profile", action="store_true", help="print what our side does in each part")
     parser.add_argument("--batch_size", type=int, default=64, help="texts that ours writes together")
     args = parser.parse_args()
+    args.lora = args.lora or {"float32": "merged", "bfloat16": "kept"}[args.precision]
     if args.quick:
         args.rounds, args.utterances, args.sample = 1, 32, 8
     return args
@@ -129,11 +133,12 @@ def _build(args: argparse.Namespace) -> SpeechLLM:
 
 def _mix(count: int, vocab_size: int, seed: int) -> list[Asked]:
     """Every utterance in one task of the training mix."""
-    return [Asked(s.example(), len(s.target_ids)) for s in draw_corpus(count, vocab_size, MAX_TOKENS, 100 + seed)]
+    drawn = draw_corpus(count, vocab_size, MAX_TOKENS, 100 + seed)
+    return [Asked(_with_prompt(spec.example(), vocab_size), len(spec.target_ids)) for spec in drawn]
 
 
 def _all_tasks(count: int, vocab_size: int, seed: int) -> list[Asked]:
-    """Every utterance in all eight tasks, each with its own prompt."""
+    """Every utterance in all eight tasks."""
     drawn = draw_corpus(count, vocab_size, MAX_TOKENS, 200 + seed)
     return [asked for spec in drawn for asked in _in_all_tasks(spec, vocab_size)]
 
@@ -141,10 +146,15 @@ def _all_tasks(count: int, vocab_size: int, seed: int) -> list[Asked]:
 def _in_all_tasks(spec: Spec, vocab_size: int) -> list[Asked]:
     rng, example, found = rng_for("all tasks", spec.key), spec.example(), []
     for task in TASK_SHARES:
-        prompt = " ".join(map(str, rng_for("prompt", task).integers(0, vocab_size - 1, 12)))
         num_tokens = min(MAX_TOKENS, num_target_tokens(rng, task, spec.duration_s))
-        found.append(Asked(replace(example, task=task, prompt=prompt), num_tokens))
+        found.append(Asked(_with_prompt(replace(example, task=task), vocab_size), num_tokens))
     return found
+
+
+def _with_prompt(example: Example, vocab_size: int) -> Example:
+    """Return it with the prompt of its task: there is one for each, as in the decode stage."""
+    prompt = rng_for("prompt", example.task).integers(0, vocab_size - 1, 12)
+    return replace(example, prompt=" ".join(map(str, prompt)))
 
 
 class _Ours:
