@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from osum.model.configs import check_precision
+
 
 @dataclass(kw_only=True)
 class DecodingConfig:
@@ -20,8 +22,8 @@ class DecodingConfig:
     """Stop a hypothesis that ends in so many copies of one sequence of up to 32 tokens; 0 lets it go on."""
     stop_tokens: list[str] = field(default_factory=list)
     """Tokens that end a hypothesis besides the tokenizer's end token, as in ["<|im_end|>"]."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of matrix products; bfloat16 also halves the memory for weights."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of matrix products; bfloat16 also halves the memory for weights, and float16 is refused."""
     batch_size: int = 64
     """Hypotheses written together; > 0."""
     max_batch_audio_s: float = 1800.0
@@ -32,6 +34,7 @@ class DecodingConfig:
         for name in ("num_beams", "max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_precision(self.precision, "precision")
         if short := [task for task, limit in self.task_max_new_tokens.items() if limit < 1]:
             raise ValueError(f"task_max_new_tokens of {short} must be at least 1")
         if self.max_repeats < 0 or self.max_repeats == 1:

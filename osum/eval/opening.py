@@ -9,7 +9,8 @@ import torch
 from osum.eval import speech_model, whisper_model
 from osum.eval.speech_model import SpeechModel
 from osum.eval.whisper_model import WhisperModel
-from osum.model.folder import holds_whisper, place_of
+from osum.model.configs import check_precision
+from osum.model.folder import place_of
 from osum.model.precision import Precision
 
 
@@ -18,15 +19,14 @@ def load(
 ) -> SpeechModel | WhisperModel:
     """Load an experiment, one of its models or a converted one; on the GPU, if there is one, unless told otherwise.
 
-    A speech-understanding language model comes as a `SpeechModel`; the Whisper of stage 3, a converted one, or any for
-    Hugging Face as a `WhisperModel`, in float32. FileNotFoundError if there is no such model, ValueError naming the
-    file that does not fit.
+    A speech-understanding language model comes as a `SpeechModel`; a Whisper, of an experiment that has got no further
+    than stage 3, a converted one, or any for Hugging Face, as a `WhisperModel` in float32. FileNotFoundError if there
+    is no such model, ValueError naming the file that does not fit, or for a precision that is neither.
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = place_of(Path(folder))
-    if found is None and whisper_model.is_plain(Path(folder)):
-        found = Path(folder)
-    if found is not None and (whisper_model.is_plain(found) or holds_whisper(found)):
+    check_precision(precision, "precision")
+    found = place_of(Path(folder)) or Path(folder)
+    if whisper_model.is_in(found):
         return whisper_model.load(found, device)
     return speech_model.load(folder, device, precision)

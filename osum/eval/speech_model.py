@@ -19,6 +19,7 @@ from osum.data.load.collate import collate_prefixes
 from osum.eval.buckets import length_buckets
 from osum.eval.configs import DecodingConfig
 from osum.eval.samples import samples_of
+from osum.model.configs import check_precision
 from osum.model.continuation import Continuation
 from osum.model.ending import Generated, StopRules
 from osum.model.folder import find_sulm, load_sulm, tokenizer_of
@@ -79,10 +80,13 @@ class SpeechModel:
         """Return what the model writes about each audio: arrays (num_samples,) at 16 kHz in [-1, 1], or files.
 
         `osum.tasks.get(task).parse` splits it into transcript and labels. The prompt is the one of evaluation unless
-        given. ValueError for audio that is unreadable, under 25 ms or over 30 s, and for a task without prompts.
+        given. ValueError for audio that is unreadable, under 25 ms or over 30 s, for an empty prompt, and for a task
+        without prompts.
         """
         cfg = DecodingConfig() if cfg is None else cfg
         prompt = prompts_for(self.prompts, task, language)[0] if prompt is None else prompt
+        if not prompt.strip():
+            raise ValueError("the prompt is empty; say what the model shall do, or leave prompt out")
         heard = [samples_of(a, f"audio {number}") for number, a in enumerate(audio)]
         examples = [Example(str(n), task, language, prompt, "", samples) for n, samples in enumerate(heard)]
         texts = [""] * len(examples)
@@ -158,8 +162,10 @@ def load(folder: Path | str, device: torch.device | str = "cpu", precision: Prec
 
     In float32 LoRA is merged into the weights; in bfloat16 rounding them would cost what it learnt, so it stays.
 
-    FileNotFoundError if there is no such model, ValueError naming the file that does not fit.
+    FileNotFoundError if there is no such model, ValueError naming the file that does not fit, or for a precision that
+    is neither.
     """
+    check_precision(precision, "precision")
     found = find_sulm(Path(folder))
     model, record = load_sulm(found, precision)
     if record.model.lora is not None and precision == "float32":

@@ -12,12 +12,14 @@ from transformers import PreTrainedTokenizerBase
 from osum.eval.samples import samples_of
 from osum.model.convert.settings import Settings
 from osum.model.convert.whisper import read_whisper
-from osum.model.folder import RECORD, load_whisper
+from osum.model.folder import RECORD, holds_whisper, load_whisper
 from osum.model.onednn import use_fastest_products
 from osum.model.whisper import MultitaskWhisper
 from osum.text import tokenizer as text_tokenizer
 
 CONFIG = "config.json"
+WENET, WENET_CONFIG = "final.pt", "train.yaml"
+"""What a model of WeNet consists of, also a converted one."""
 
 
 class WhisperModel:
@@ -44,15 +46,21 @@ class WhisperModel:
         return frames
 
 
-def is_plain(folder: Path) -> bool:
-    """Return whether a folder is a Whisper for Hugging Face, without a record of ours. ValueError if unreadable."""
-    path = folder / CONFIG
-    if not path.is_file() or (folder / RECORD).is_file():
-        return False
-    return Settings.read(path).values.get("model_type") == "whisper"
+def is_in(folder: Path) -> bool:
+    """Return whether a folder holds a Whisper: ours, one for Hugging Face or WeNet. ValueError if unreadable."""
+    if (folder / RECORD).is_file():
+        return holds_whisper(folder)
+    if (folder / CONFIG).is_file():
+        return Settings.read(folder / CONFIG).values.get("model_type") == "whisper"
+    return (folder / WENET).is_file() and (folder / WENET_CONFIG).is_file()
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> WhisperModel:
     """Load a folder of stage 3, a converted one, or any Whisper for Hugging Face. ValueError naming what is wrong."""
-    model, _ = load_whisper(folder) if (folder / RECORD).is_file() else read_whisper("hf", folder, None)
+    if (folder / RECORD).is_file():
+        model, _ = load_whisper(folder)
+    elif (folder / CONFIG).is_file():
+        model, _ = read_whisper("hf", folder, None)
+    else:
+        model, _ = read_whisper("wenet", folder / WENET, folder / WENET_CONFIG)
     return WhisperModel(model, text_tokenizer.beside(folder), device)

@@ -65,7 +65,10 @@ class Adaptor(nn.Module):
     """Encoder frames at 50 Hz -> speech embeddings at 12.5 Hz in the LLM's width."""
 
     def __init__(self, width: int, llm_width: int, cfg: AdaptorConfig) -> None:
+        """ValueError if the heads do not divide the width."""
         super().__init__()
+        if width % cfg.num_heads:
+            raise ValueError(f"adaptor.num_heads is {cfg.num_heads}; it must divide the encoder's width, {width}")
         self.scale = math.sqrt(width)
         self.dropout = cfg.dropout
         self.convs = nn.Sequential(CausalConv(width, 1), CausalConv(width, 2), CausalConv(width, 2))

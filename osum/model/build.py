@@ -12,14 +12,7 @@ from typing import Literal
 
 import torch
 from torch import nn
-from transformers import (
-    AutoModelForCausalLM,
-    GenerationConfig,
-    PreTrainedModel,
-    Qwen2Config,
-    WhisperConfig,
-    WhisperModel,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config, WhisperConfig, WhisperModel
 
 from osum.model.adaptor import Adaptor
 from osum.model.added_tokens import make_room, train_rows
@@ -28,6 +21,7 @@ from osum.model.configs import LlmSizes, SpeechLlmConfig, WhisperSizes
 from osum.model.encoder import Encoder
 from osum.model.lora import add_lora
 from osum.model.precision import Precision, widen
+from osum.model.pretrained import pretrained_llm, pretrained_whisper
 from osum.model.speech_llm import SpeechLLM
 from osum.model.whisper import MultitaskWhisper
 
@@ -37,7 +31,7 @@ def build_whisper(sizes: WhisperSizes, vocab_size: int, num_ctc_units: int) -> M
     if sizes.path is None:
         whisper = WhisperModel(_whisper_config(sizes, vocab_size))
     else:
-        whisper = WhisperModel.from_pretrained(sizes.path, dtype=torch.float32, attn_implementation=IMPLEMENTATION)
+        whisper = pretrained_whisper(sizes.path)
         whisper.resize_token_embeddings(max(vocab_size, whisper.config.vocab_size))
     encoder = Encoder(whisper.encoder)
     return MultitaskWhisper(encoder, whisper.decoder, ctc_head(encoder, num_ctc_units))
@@ -47,8 +41,7 @@ def build_encoder(sizes: WhisperSizes) -> Encoder:
     """Return the encoder of a Whisper folder or of given sizes, float32."""
     if sizes.path is None:
         return Encoder(WhisperModel(_whisper_config(sizes, vocab_size=2)).encoder)
-    whisper = WhisperModel.from_pretrained(sizes.path, dtype=torch.float32, attn_implementation=IMPLEMENTATION)
-    return Encoder(whisper.encoder)
+    return Encoder(pretrained_whisper(sizes.path).encoder)
 
 
 def build_speech_llm(
@@ -123,10 +116,7 @@ def _build_llm(
 ) -> PreTrainedModel:
     """`dtype` is for pretrained weights; "auto" is that of the files."""
     if sizes.path is not None:
-        llm = AutoModelForCausalLM.from_pretrained(sizes.path, dtype=dtype, attn_implementation=IMPLEMENTATION)
-        # A chat model's sampling and repetition penalty would fill in whatever our own decoding leaves unsaid.
-        llm.generation_config = GenerationConfig()
-        return llm
+        return pretrained_llm(sizes.path, dtype)
     config = Qwen2Config(
         vocab_size=vocab_size,
         hidden_size=sizes.hidden_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -28,6 +29,11 @@ class WhisperSizes:
     init_std: float = 0.02
     """Standard deviation of random weights."""
 
+    def __post_init__(self) -> None:
+        """Check sizes. ValueError naming the field."""
+        _check_positive(self, "d_model", "encoder_layers", "num_heads", "ffn_dim", "n_mels")
+        _check_multiple(self, "d_model", "num_heads")
+
 
 @dataclass
 class AdaptorConfig:
@@ -41,6 +47,10 @@ class AdaptorConfig:
     """Inner width of the feed-forward (ReLU)."""
     dropout: float = 0.1
     """Dropout after attention, feed-forward and positions."""
+
+    def __post_init__(self) -> None:
+        """Check sizes. ValueError naming the field."""
+        _check_positive(self, "num_layers", "num_heads", "ffn_dim")
 
 
 @dataclass
@@ -66,6 +76,12 @@ class LlmSizes:
     tied: bool = True
     """The output layer is the table of embeddings (Qwen2 of 0.5B and 1.5B), not one of its own (7B)."""
 
+    def __post_init__(self) -> None:
+        """Check sizes. ValueError naming the field."""
+        _check_positive(self, "hidden_size", "num_layers", "num_heads", "num_kv_heads", "ffn_dim")
+        _check_multiple(self, "hidden_size", "num_heads")
+        _check_multiple(self, "num_heads", "num_kv_heads")
+
 
 @dataclass
 class LoraConfig:
@@ -80,7 +96,11 @@ class LoraConfig:
     targets: list[str] = field(
         default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"]
     )
-    """Names of the linear layers that get one."""
+    """Names of the linear layers that get one; one that names none is an error."""
+
+    def __post_init__(self) -> None:
+        """Check sizes. ValueError naming the field."""
+        _check_positive(self, "rank", "alpha")
 
 
 @dataclass
@@ -95,3 +115,22 @@ class SpeechLlmConfig:
     """LoRA on the LLM; null leaves the LLM as it is."""
     freeze: list[str] = field(default_factory=list)
     """Regular expressions over parameter names: what one matches is not trained; one without a match is an error."""
+
+
+def check_precision(precision: str, name: str) -> None:
+    """ValueError unless it is float32 or bfloat16; `name` is what the user calls it."""
+    if precision == "float16":
+        raise ValueError(f"{name} is float16, whose range Qwen2's activations exceed; say bfloat16")
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"{name} is {precision!r}; it must be float32 or bfloat16")
+
+
+def _check_positive(cfg: Any, *names: str) -> None:
+    for name in names:
+        if getattr(cfg, name) < 1:
+            raise ValueError(f"{name} is {getattr(cfg, name)}; it must be at least 1")
+
+
+def _check_multiple(cfg: Any, name: str, of: str) -> None:
+    if getattr(cfg, name) % getattr(cfg, of):
+        raise ValueError(f"{name} is {getattr(cfg, name)}; it must be a multiple of {of}, which is {getattr(cfg, of)}")

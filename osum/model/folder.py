@@ -26,6 +26,8 @@ RECORD = "model.yaml"
 TOKENIZER = tokenizers.FOLDER
 SULM = "sulm"
 """Where an experiment keeps the speech-understanding language model."""
+WHISPER = "whisper"
+"""Where it keeps the Whisper of stage 3."""
 OWN_LLM = "llm"
 """Folder of the base LLM of a converted model."""
 BASE_LLM = r"^llm\."
@@ -125,8 +127,8 @@ def save_sulm(folder: Path, model: SpeechLLM, record: SulmRecord, tokenizer_dir:
 
 
 def place_of(folder: Path) -> Path | None:
-    """Return the folder with the record of a model: this one, or that of stage 4 in an experiment; None without one."""
-    return next((f for f in (folder, folder / SULM) if (f / RECORD).is_file()), None)
+    """Return the folder with the record of a model: this one, or the last of an experiment; None without one."""
+    return next((f for f in (folder, folder / SULM, folder / WHISPER) if (f / RECORD).is_file()), None)
 
 
 def find_sulm(folder: Path) -> Path:

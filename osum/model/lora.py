@@ -5,15 +5,22 @@ Importing peft takes as long as all the rest, and a small model has no LoRA: hen
 
 from __future__ import annotations
 
+import difflib
+
+from torch import nn
 from transformers import PreTrainedModel
 
 from osum.model.configs import LoraConfig
 
 
 def add_lora(llm: PreTrainedModel, cfg: LoraConfig) -> PreTrainedModel:
-    """Return the LLM with adapters, which change nothing yet."""
+    """Return the LLM with adapters, which change nothing yet. ValueError if a target names no linear layer of it."""
     import peft
 
+    names = {name.rsplit(".", 1)[-1] for name, module in llm.named_modules() if isinstance(module, nn.Linear)}
+    if missing := [target for target in cfg.targets if target.rsplit(".", 1)[-1] not in names]:
+        near = difflib.get_close_matches(missing[0], names, n=5, cutoff=0.3) or sorted(names)
+        raise ValueError(f"lora.targets: no linear layer is named {missing[0]!r}; near names: {', '.join(near)}")
     peft_config = peft.LoraConfig(
         r=cfg.rank, lora_alpha=cfg.alpha, lora_dropout=cfg.dropout, target_modules=cfg.targets, use_rslora=False
     )

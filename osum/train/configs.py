@@ -10,6 +10,7 @@ from osum import tasks
 from osum.audio.augment import SpecAugmentConfig
 from osum.data.load.augment_config import AugmentConfig
 from osum.data.plan.config import PlanConfig
+from osum.model.configs import check_precision
 
 
 @dataclass
@@ -134,8 +135,7 @@ class TrainConfig:
         for metric, count in self.keep_best.items():
             if count < 1:
                 raise ValueError(f"train.keep_best.{metric} is {count}; it must be at least 1")
-        if self.precision == "float16":
-            raise ValueError("train.precision is float16, whose range Qwen2's activations exceed; say bfloat16")
+        check_precision(self.precision, "train.precision")
 
 
 @dataclass

@@ -13,7 +13,7 @@ from osum.eval.whisper_model import WhisperModel
 from osum.model.configs import LoraConfig, WhisperSizes
 from osum.model.convert.card import Licences
 from osum.model.convert.export_sulm import export_sulm
-from osum.model.convert.export_whisper import export_whisper_hf
+from osum.model.convert.export_whisper import export_whisper_hf, export_whisper_wenet
 from osum.model.folder import WhisperRecord, save_sulm, save_whisper
 
 CFG = DecodingConfig(max_new_tokens=8)
@@ -38,6 +38,9 @@ def test_an_exported_model_says_what_its_origin_says(sulm_record, tokenizer_dir,
     audio = [noise(1, 9_000), noise(2, 17_000)]
     for a, b in zip(ours.embed(audio), exported.embed(audio), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+    if lora == "merge":  # and what is exported is a model like any other
+        export_sulm(tmp_path / "hf", tmp_path / "again", lora, Licences(), tmp_path / "again")
+        assert osum.load(tmp_path / "again", "cpu").tokenizer.get_vocab() == exported.tokenizer.get_vocab()
     texts = ours.decode(*audio, task="sgc", cfg=CFG)
     assert texts == exported.decode(*audio, task="sgc", cfg=CFG) and any(texts)
 
@@ -51,16 +54,19 @@ def whisper():
 
 def test_a_whisper_comes_with_features_and_encoder(whisper, bpe, tmp_path):
     model, record = whisper
-    save_whisper(tmp_path / "ours", model, record)
-    bpe.save_pretrained(tmp_path / "ours" / "tokenizer")
+    save_whisper(tmp_path / "exp" / "whisper", model, record)  # of an experiment that has got no further
+    bpe.save_pretrained(tmp_path / "exp" / "whisper" / "tokenizer")
     export_whisper_hf(model, record, tmp_path / "hf", Licences(), {})
-    loaded = [osum.load(tmp_path / name, "cpu") for name in ("ours", "hf")]
+    model.ctc_head = None
+    export_whisper_wenet(model, record, tmp_path / "wenet")
+    loaded = [osum.load(tmp_path / name, "cpu") for name in ("exp", "exp/whisper", "hf", "wenet")]
     assert all(isinstance(m, WhisperModel) for m in loaded)
-    assert loaded[0].tokenizer.get_vocab() == bpe.get_vocab() and loaded[1].tokenizer is None
+    assert loaded[0].tokenizer.get_vocab() == bpe.get_vocab() and loaded[2].tokenizer is None
     frames = [m.encode(noise(5, 16_000), noise(6, 9_000)) for m in loaded]
     assert [f.shape for f in frames[0]] == [(50, 16), (28, 16)]
-    for a, b in zip(*frames, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
+    for others in frames[1:]:
+        for a, b in zip(frames[0], others, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
 
 
 def test_any_whisper_for_hugging_face_is_opened(tmp_path):
@@ -71,6 +77,19 @@ def test_any_whisper_for_hugging_face_is_opened(tmp_path):
     )  # fmt: skip
     WhisperForConditionalGeneration(config).save_pretrained(tmp_path)
     assert osum.load(tmp_path, "cpu").model.log_mel(torch.zeros(1600), torch.tensor([1600]))[0].shape == (1, 128, 10)
+
+
+@pytest.mark.parametrize("precision", ["float16", "double"])
+def test_a_precision_that_would_not_hold_is_refused(sulm, sulm_record, tokenizer_dir, tmp_path, precision):
+    save_sulm(tmp_path, sulm, sulm_record, tokenizer_dir)
+    with pytest.raises(ValueError, match=rf"precision is '?{precision}.*bfloat16"):
+        osum.load(tmp_path, "cpu", precision=precision)
+
+
+def test_an_empty_prompt_is_refused(sulm, sulm_record, tokenizer_dir, tmp_path):
+    save_sulm(tmp_path, sulm, sulm_record, tokenizer_dir)
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        osum.load(tmp_path, "cpu").decode(noise(1, 9_000), task="sgc", prompt=" ")
 
 
 def test_stage_5_wants_a_language_model(whisper, tmp_path):

@@ -45,6 +45,7 @@ def test_a_file_of_its_own_comes_first(tmp_path: Path) -> None:
         ("en: [a]", "two keys zh and en"),
         ("zh: []\nen: [a]", "zh must be a list"),
         ("zh: [a, a]\nen: [a]", "same sentence twice"),
+        ("zh: [a, ' ']\nen: [a]", "zh must be a list of sentences, none of them empty"),
     ],
 )
 def test_malformed_files_are_named(content: str, message: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from osum import config
 from osum.model.added_tokens import put_rows_in
 from osum.model.configs import LlmSizes, LoraConfig, WhisperSizes
 from osum.model.convert.card import Licences, model_card, trained_on
-from osum.model.folder import RECORD, SPEECH, TOKENIZER, SulmRecord, load_sulm
+from osum.model.folder import RECORD, SPEECH, SulmRecord, load_sulm, tokenizer_of
 from osum.model.lora import take_lora_out
 from osum.model.store import save_parameters
 from osum.outputs import atomic_write
@@ -52,8 +52,9 @@ def export_sulm(folder: Path, out: Path, lora: Lora, licences: Licences, final: 
         take_lora_out(model.llm, merge=True)
         put_rows_in(model.llm)
         model.llm.save_pretrained(out)
-    if (folder / TOKENIZER).is_dir():
-        AutoTokenizer.from_pretrained(folder / TOKENIZER).save_pretrained(out)
+    tokenizer_dir = tokenizer_of(folder)
+    if (tokenizer_dir / "tokenizer_config.json").is_file():
+        AutoTokenizer.from_pretrained(tokenizer_dir).save_pretrained(out)
     save_encoder(model.encoder.whisper, out / ENCODER)
     speech = {n: p.detach() for n, p in model.named_parameters() if not n.startswith(("llm.", "encoder."))}
     save_parameters(speech, out / SPEECH)
