@@ -15,12 +15,14 @@ from osum.model.configs import check_precision
 
 @dataclass
 class OptimConfig:
-    """AdamW with warm-up; the defaults are the original's."""
+    """AdamW with warm-up; the defaults are the original's but for `eps`, which it has at 1e-6."""
 
     lr: float = 5e-5
     """Peak learning rate."""
     betas: tuple[float, float] = (0.9, 0.99)
     """Decay rates of Adam's two moments."""
+    eps: float = 1e-8
+    """What is added to the root of the second moment."""
     weight_decay: float = 0.01
     """Decoupled weight decay of matrices; norms and biases have none."""
     max_grad_norm: float = 5.0
@@ -38,7 +40,7 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Check ranges. ValueError naming the field."""
-        positive = {"lr": self.lr, "muon_lr": self.muon_lr or 1.0, "max_grad_norm": self.max_grad_norm}
+        positive = {"lr": self.lr, "muon_lr": self.muon_lr or 1.0, "max_grad_norm": self.max_grad_norm, "eps": self.eps}
         for name, value in {**positive, "warmup_steps": self.warmup_steps}.items():
             if value <= 0:
                 raise ValueError(f"optim.{name} is {value}; it must be positive")

@@ -32,7 +32,7 @@ class Optimizer:
         matrices, others = _parameter_groups(model, cfg)
         self._parts: list[torch.optim.Optimizer] = []
         if others:
-            self._parts.append(torch.optim.AdamW(others, lr=cfg.lr, betas=cfg.betas, fused=True))
+            self._parts.append(torch.optim.AdamW(others, lr=cfg.lr, betas=cfg.betas, eps=cfg.eps, fused=True))
         if matrices:
             self._parts.append(Muon(matrices, lr=cfg.muon_lr))
         self._owner = {p: part for part in self._parts for group in part.param_groups for p in group["params"]}

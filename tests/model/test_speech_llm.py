@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from osum.audio.augment import SpecAugmentConfig
 from osum.data.load.collate import collate_prefixes, placeholder
@@ -117,6 +118,33 @@ def test_a_token_changes_no_other_utterance(sulm, collate):
     changed[int(batch.segment_lens[0]) + 1] += 1  # the second token of the second utterance's prompt
     before, after = sulm(batch).nll, sulm(replace(batch, input_ids=changed)).nll
     assert torch.equal(before[[0, 2, 3]], after[[0, 2, 3]]) and before[1] != after[1]
+
+
+class Squares(TorchDispatchMode):
+    """Notes the shapes of tensors with two axes of at least so many positions each."""
+
+    def __init__(self, length):
+        super().__init__()
+        self.length, self.found = length, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for made in out if isinstance(out, tuple | list) else [out]:
+            if isinstance(made, torch.Tensor) and sum(n >= self.length for n in made.shape) > 1:
+                self.found.append(tuple(made.shape))
+        return out
+
+
+def test_no_mask_of_all_positions_by_all_is_made(sulm, collate):
+    batch = collate(ALL * 3)
+    segments = Packing(batch.segment_lens)
+    length = int(batch.segment_lens.sum())
+    assert length > 5 * segments.max_len  # nor any other tensor of so many rows and columns
+    with Squares(length) as squares:
+        hidden = sulm.read(torch.randn(length, sulm.llm.config.hidden_size), segments)
+        assert squares.found == []
+        torch.ones(length, length)
+    assert squares.found == [(length, length)] and len(hidden) == length
 
 
 def test_every_trained_parameter_has_a_gradient(sulm, collate):

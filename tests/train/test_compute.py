@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from osum.model import onednn
 from osum.model.build import build_whisper
+from osum.model.configs import LoraConfig
 from osum.model.onednn import Avx2Linear, OnednnLinear
 from osum.train.compute import check_precision, compile_block, prepare
 from osum.train.configs import ComputeConfig, TrainConfig
@@ -63,14 +66,19 @@ def test_prompts_are_shared_where_there_are_any(sulm, sulm_record, toy_batch):
         prepare(whisper, "float32", ComputeConfig(share_prompts=True), CPU)
 
 
-def test_layers_compile_into_one_graph_each(sulm, toy_batch):
-    prepare(sulm, "float32", ComputeConfig(), CPU)
-    wanted = sulm(toy_batch).nll
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=2, dropout=0.0)], ids=["plain", "lora"])
+def test_layers_compile_into_one_graph_each(sulm_record, toy_batch, lora):
+    torch.manual_seed(0)
+    model = replace(sulm_record, model=replace(sulm_record.model, lora=lora)).build().eval()
+    prepare(model, "float32", ComputeConfig(), CPU)
+    wanted = gradients(model, toy_batch)
     for part in PARTS:
         # Not a graph break is allowed. The graphs run as they are: generating code for them takes minutes.
-        compile_block(sulm.blocks()[part][0], backend="eager", fullgraph=True)
-    found = sulm(toy_batch).nll
-    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-5)
+        compile_block(model.blocks()[part][0], backend="aot_eager", fullgraph=True)
+    found = gradients(model, toy_batch)
+    assert found.keys() == wanted.keys()
+    for name, grad in found.items():
+        torch.testing.assert_close(grad, wanted[name], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("is_faster", [True, False])

@@ -39,6 +39,15 @@ def test_adamw_literal():
     assert layer.weight.grad is None
 
 
+def test_eps_bounds_the_step_of_a_small_gradient():
+    layer = nn.Linear(1, 1, bias=False)
+    optimizer = Optimizer(layer, OptimConfig(lr=0.1, weight_decay=0.0, eps=1.0))
+    before = layer.weight.item()
+    (layer.weight * 0.25).sum().backward()
+    optimizer.step(1.0)
+    assert layer.weight.item() == pytest.approx(before - 0.1 * 0.25 / (0.25 + 1.0), abs=1e-6)
+
+
 def test_muon_gets_the_matrices_between_hidden_states_and_nothing_else(sulm):
     optimizer = Optimizer(sulm, OptimConfig(muon_lr=0.1))
     names = {id(p): n for n, p in sulm.named_parameters()}
