@@ -41,14 +41,16 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(cfg: TrainSulmConfig, world: dist.World, out: Path) -> None:
     """Train from the last checkpoint of the folder, or from the start."""
-    from osum.model.folder import (
-        save_sulm,
-    )  # here and not above: a rerun that has nothing to do need not wait for torch
+    # Here and not above: a rerun that has nothing to do need not wait for torch.
+    from osum.model.convert.card import trained_on
+    from osum.model.folder import save_sulm
     from osum.train.trainer import Trainer
 
     corpus, model, record = assemble(cfg, out / "cache")
     if world.is_main:
-        provenance.record(out, {"shards": outputs.input_fingerprint(cfg.shards_dir)}, corpus.licences)
+        before = {} if cfg.whisper_dir is None else trained_on(cfg.whisper_dir)
+        data = {"shards": outputs.input_fingerprint(cfg.shards_dir)}
+        provenance.record(out, data, {**before, **corpus.licences})
         config.save(cfg, out / "config.yaml")
     chosen = corpus.valid_examples(cfg.train.num_valid_examples) if world.is_main else None
     Trainer(model, corpus.loader(world, out), corpus.valid_packs(world), cfg.train, world, out, chosen).run()

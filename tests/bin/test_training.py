@@ -50,6 +50,9 @@ def test_three_stages_and_a_rerun(stage, shards_dir, tmp_path):
     sulm = {"adaptor": {"num_layers": 1, "num_heads": 2, "ffn_dim": 32}, "llm": LLM}
     options = stage("train_sulm", model=sulm, data=DATA, train={**TRAIN, "ctc_weight": 0.3})
     options += ["--whisper_dir", str(tmp_path / "train_whisper")]
+    note = tmp_path / "train_whisper" / "versions.json"
+    noted = json.loads(note.read_text())
+    note.write_text(json.dumps({**noted, "corpora": {**noted["corpora"], "heard by Whisper": "CC0"}}))
     train_sulm.main(options)
     folder = tmp_path / "train_sulm"
     for name in ("model.safetensors", "model.yaml", "config.yaml", "versions.json", "tokenizer", ".done.json"):
@@ -60,9 +63,8 @@ def test_three_stages_and_a_rerun(stage, shards_dir, tmp_path):
         assert [(row["step"], row["task"], row["key"]) for row in written] == [(3, t, "dev-00") for t in ("asr", "sgc")]
     _, record = load_sulm(folder)
     assert record.encoder.d_model == 16 and list(record.prompts) == ["asr", "sgc"]
-    assert json.loads((folder / "versions.json").read_text())["corpora"] == dict.fromkeys(
-        Index.open(shards_dir / "train").header.corpora, "unknown"
-    )
+    heard = dict.fromkeys(Index.open(shards_dir / "train").header.corpora, "unknown")
+    assert json.loads((folder / "versions.json").read_text())["corpora"] == {"heard by Whisper": "CC0", **heard}
 
     test = [*stage("decode", max_new_tokens=5, batch_size=4, average=2), "--model_dir", str(folder)]
     decode.main(test)

@@ -36,6 +36,16 @@ def trained_on(model: Path) -> dict[str, str]:
         raise ValueError(f"{model / VERSIONS}: damaged ({err}); remove it, and name --corpora yourself") from err
 
 
+def licence_of(folder: str) -> str:
+    """Return the licence that the README.md of a local model folder names in its header; `unknown` without one."""
+    try:
+        _, header, _ = (Path(folder) / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+        licence = yaml.safe_load(header)["license"]
+    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return UNKNOWN
+    return licence if isinstance(licence, str) else UNKNOWN
+
+
 def model_card(
     title: str,
     contents: Mapping[str, str],
@@ -46,10 +56,10 @@ def model_card(
 ) -> str:
     """Return the text of README.md.
 
-    `contents`: file or folder -> what it holds; `usage`: Python that loads it; `parts`: part -> what it started from;
-    `corpora`: what training noted, corpus -> licence; what was said goes before it.
+    `contents`: file or folder -> what it holds; `usage`: Python that loads it; `parts`: part -> what it started from,
+    whose licence is that of its own card; `corpora`: what training noted, corpus -> licence. What was said goes before.
     """
-    base_models = {**dict.fromkeys(parts.values(), UNKNOWN), **said.base_models}
+    base_models = {**{origin: licence_of(origin) for origin in parts.values()}, **said.base_models}
     header = yaml.safe_dump({"license": said.model, "library_name": "transformers"}, sort_keys=False)
     sections = [
         f"---\n{header}---\n\n# {title}",
