@@ -23,9 +23,14 @@ def pretrained_whisper(path: str) -> WhisperModel:
 
 
 def pretrained_llm(path: str, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
-    """Return a language model of Qwen2's form; "auto" is the type of the files. ValueError as above."""
+    """Return a language model of Qwen2's form; "auto" is the type of the files.
+
+    ValueError as above, and for one whose layers attend within a sliding window.
+    """
     llm = _load(AutoModelForCausalLM, path, dtype)
     _check_kind(path, llm.config.model_type, LLMS)
+    if "sliding_attention" in llm.config.layer_types:
+        raise ValueError(f"{path}: layers attend within a sliding window; set use_sliding_window false in config.json")
     # A chat model's sampling and repetition penalty would fill in whatever our own decoding leaves unsaid.
     llm.generation_config = GenerationConfig()
     return llm

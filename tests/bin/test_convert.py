@@ -5,10 +5,12 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, WhisperConfig, WhisperForConditionalGeneration
 
+import osum
 from osum import config
 from osum.bin import convert
 from osum.model.folder import load_sulm, load_whisper
@@ -68,6 +70,22 @@ def test_the_prompts_and_the_tokenizer_of_an_original_come_along(original, token
     convert.main([*original, *options, "--target", "osum", "--output", str(tmp_path / "ours")])
     assert load_sulm(tmp_path / "ours")[1].prompts == {"sap": {"zh": ["听年龄"]}}
     assert (tmp_path / "ours" / "tokenizer" / "tokenizer.json").is_file()
+    opened = osum.load(tmp_path / "ours", "cpu")
+    assert opened.prompts == {"sap": {"zh": ["听年龄"]}}
+    assert opened.embed([np.zeros(16_000, np.float32)])[0].shape == (13, opened.model.llm.config.hidden_size)
+
+
+@torch.no_grad()
+def test_an_originals_adapter_gives_the_logits_of_the_merged_model(original, tmp_path):
+    for lora in ("merge", "adapter"):
+        convert.main([*original, "--target", "hf", "--output", str(tmp_path / lora), "--lora", lora])
+    ids = torch.arange(9)[None]
+    merged, adapted = (
+        AutoModelForCausalLM.from_pretrained(tmp_path / lora).eval()(input_ids=ids).logits
+        for lora in ("merge", "adapter")
+    )
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
+    torch.testing.assert_close(adapted, merged, atol=1e-4, rtol=0)
 
 
 def test_whisper_goes_round_through_every_format(whisper_dir, tmp_path):
@@ -79,6 +97,9 @@ def test_whisper_goes_round_through_every_format(whisper_dir, tmp_path):
 
     ours = go("hf", whisper_dir, "osum")
     wenet = go("osum", ours, "wenet")
+    direct = torch.load(go("hf", whisper_dir, "wenet") / "final.pt", weights_only=True)
+    there = torch.load(wenet / "final.pt", weights_only=True)
+    assert direct.keys() == there.keys() and all(torch.equal(direct[n], there[n]) for n in there)
     hf = go("wenet", wenet / "final.pt", "hf", "--config", str(wenet / "train.yaml"))
     first, last = (WhisperForConditionalGeneration.from_pretrained(p) for p in (whisper_dir, hf))
     assert all(torch.equal(p, last.get_parameter(n)) for n, p in first.named_parameters())

@@ -1,5 +1,7 @@
 """Folders of pretrained models that are not what they should be: one line instead of random weights."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -44,6 +46,15 @@ def test_a_whisper_without_a_tensor_is_refused(whisper_dir, build):
     take_away(whisper_dir, "encoder.layers.0.fc1.weight")
     with pytest.raises(ValueError, match=r"whisper: 1 parameters are missing, such as encoder.layers.0.fc1.weight"):
         build(WhisperSizes(path=str(whisper_dir)))
+
+
+def test_a_sliding_window_is_refused(qwen2_dir):
+    config = json.loads((qwen2_dir / "config.json").read_text())
+    del config["layer_types"]
+    slides = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}
+    (qwen2_dir / "config.json").write_text(json.dumps({**config, **slides}))
+    with pytest.raises(ValueError, match="sliding window; set use_sliding_window false"):
+        pretrained_llm(str(qwen2_dir), torch.float32)
 
 
 def test_an_llm_without_a_tensor_is_refused(qwen2_dir):
