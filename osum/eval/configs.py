@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from osum.model.configs import check_precision
+from osum.model.configs import check_precision_name
 
 
 @dataclass(kw_only=True)
@@ -34,7 +34,7 @@ class DecodingConfig:
         for name in ("num_beams", "max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        check_precision(self.precision, "precision")
+        check_precision_name(self.precision, "precision")
         if short := [task for task, limit in self.task_max_new_tokens.items() if limit < 1]:
             raise ValueError(f"task_max_new_tokens of {short} must be at least 1")
         if self.max_repeats < 0 or self.max_repeats == 1:

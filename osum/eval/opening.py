@@ -9,7 +9,6 @@ import torch
 from osum.eval import speech_model, whisper_model
 from osum.eval.speech_model import SpeechModel
 from osum.eval.whisper_model import WhisperModel
-from osum.model.configs import check_precision
 from osum.model.folder import place_of
 from osum.model.precision import Precision
 
@@ -25,7 +24,6 @@ def load(
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    check_precision(precision, "precision")
     found = place_of(Path(folder)) or Path(folder)
     if whisper_model.is_in(found):
         return whisper_model.load(found, device)

@@ -19,7 +19,7 @@ from osum.data.load.collate import collate_prefixes
 from osum.eval.buckets import length_buckets
 from osum.eval.configs import DecodingConfig
 from osum.eval.samples import samples_of
-from osum.model.configs import check_precision
+from osum.model.configs import check_precision_name
 from osum.model.continuation import Continuation
 from osum.model.ending import Generated, StopRules
 from osum.model.folder import find_sulm, load_sulm, tokenizer_of
@@ -165,7 +165,7 @@ def load(folder: Path | str, device: torch.device | str = "cpu", precision: Prec
     FileNotFoundError if there is no such model, ValueError naming the file that does not fit, or for a precision that
     is neither.
     """
-    check_precision(precision, "precision")
+    check_precision_name(precision, "precision")
     found = find_sulm(Path(folder))
     model, record = load_sulm(found, precision)
     if record.model.lora is not None and precision == "float32":

@@ -117,7 +117,7 @@ class SpeechLlmConfig:
     """Regular expressions over parameter names: what one matches is not trained; one without a match is an error."""
 
 
-def check_precision(precision: str, name: str) -> None:
+def check_precision_name(precision: str, name: str) -> None:
     """ValueError unless it is float32 or bfloat16; `name` is what the user calls it."""
     if precision == "float16":
         raise ValueError(f"{name} is float16, whose range Qwen2's activations exceed; say bfloat16")

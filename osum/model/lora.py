@@ -17,9 +17,11 @@ def add_lora(llm: PreTrainedModel, cfg: LoraConfig) -> PreTrainedModel:
     """Return the LLM with adapters, which change nothing yet. ValueError if a target names no linear layer of it."""
     import peft
 
-    names = {name.rsplit(".", 1)[-1] for name, module in llm.named_modules() if isinstance(module, nn.Linear)}
-    if missing := [target for target in cfg.targets if target.rsplit(".", 1)[-1] not in names]:
-        near = difflib.get_close_matches(missing[0], names, n=5, cutoff=0.3) or sorted(names)
+    layers = [f".{name}" for name, module in llm.named_modules() if isinstance(module, nn.Linear)]
+    # peft refuses only if none of the targets is found.
+    if missing := [target for target in cfg.targets if not any(name.endswith(f".{target}") for name in layers)]:
+        names = sorted({name.rsplit(".", 1)[-1] for name in layers})
+        near = difflib.get_close_matches(missing[0], names, n=5, cutoff=0.3) or names
         raise ValueError(f"lora.targets: no linear layer is named {missing[0]!r}; near names: {', '.join(near)}")
     peft_config = peft.LoraConfig(
         r=cfg.rank, lora_alpha=cfg.alpha, lora_dropout=cfg.dropout, target_modules=cfg.targets, use_rslora=False

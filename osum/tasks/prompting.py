@@ -44,11 +44,8 @@ def read_prompts(path: Path) -> dict[str, tuple[str, ...]]:
     if not isinstance(content, Mapping) or set(content) != set(LANGUAGES):
         raise ValueError(f"{path}: expected the two keys zh and en, found {content!r:.80}")
     for language, sentences in content.items():
-        if (
-            not isinstance(sentences, list)
-            or not sentences
-            or not all(isinstance(s, str) and s.strip() for s in sentences)
-        ):
+        are_texts = isinstance(sentences, list) and all(isinstance(s, str) and s.strip() for s in sentences)
+        if not are_texts or not sentences:
             raise ValueError(f"{path}: {language} must be a list of sentences, none of them empty")
         if len(set(sentences)) < len(sentences):
             raise ValueError(f"{path}: {language} holds the same sentence twice")

@@ -10,7 +10,7 @@ from osum import tasks
 from osum.audio.augment import SpecAugmentConfig
 from osum.data.load.augment_config import AugmentConfig
 from osum.data.plan.config import PlanConfig
-from osum.model.configs import check_precision
+from osum.model.configs import check_precision_name
 
 
 @dataclass
@@ -137,7 +137,7 @@ class TrainConfig:
         for metric, count in self.keep_best.items():
             if count < 1:
                 raise ValueError(f"train.keep_best.{metric} is {count}; it must be at least 1")
-        check_precision(self.precision, "train.precision")
+        check_precision_name(self.precision, "train.precision")
 
 
 @dataclass

@@ -46,6 +46,8 @@ def test_lora_goes_to_up_proj_if_named(sulm_record, collate):
 def test_a_lora_target_that_names_no_layer_is_an_error(sulm_record):
     with pytest.raises(ValueError, match=r"no linear layer is named 'upproj'; near names: up_proj"):
         with_model(sulm_record, lora=replace(LORA, targets=["q_proj", "upproj"]))
+    with pytest.raises(ValueError, match=r"no linear layer is named 'mlp.q_proj'"):
+        with_model(sulm_record, lora=replace(LORA, targets=["mlp.q_proj", "mlp.up_proj"]))
 
 
 def test_lora_starts_as_no_change_and_is_scaled_by_alpha_over_rank(sulm_record, prefixes):
