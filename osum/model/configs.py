@@ -31,8 +31,8 @@ class WhisperSizes:
 
     def __post_init__(self) -> None:
         """Check sizes. ValueError naming the field."""
-        _check_positive(self, "d_model", "encoder_layers", "num_heads", "ffn_dim", "n_mels")
-        _check_multiple(self, "d_model", "num_heads")
+        _check_positive("whisper", self, "d_model", "encoder_layers", "num_heads", "ffn_dim", "n_mels")
+        _check_multiple("whisper", self, "d_model", "num_heads")
 
 
 @dataclass
@@ -50,7 +50,7 @@ class AdaptorConfig:
 
     def __post_init__(self) -> None:
         """Check sizes. ValueError naming the field."""
-        _check_positive(self, "num_layers", "num_heads", "ffn_dim")
+        _check_positive("adaptor", self, "num_layers", "num_heads", "ffn_dim")
 
 
 @dataclass
@@ -78,9 +78,9 @@ class LlmSizes:
 
     def __post_init__(self) -> None:
         """Check sizes. ValueError naming the field."""
-        _check_positive(self, "hidden_size", "num_layers", "num_heads", "num_kv_heads", "ffn_dim")
-        _check_multiple(self, "hidden_size", "num_heads")
-        _check_multiple(self, "num_heads", "num_kv_heads")
+        _check_positive("llm", self, "hidden_size", "num_layers", "num_heads", "num_kv_heads", "ffn_dim")
+        _check_multiple("llm", self, "hidden_size", "num_heads")
+        _check_multiple("llm", self, "num_heads", "num_kv_heads")
 
 
 @dataclass
@@ -100,7 +100,7 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         """Check sizes. ValueError naming the field."""
-        _check_positive(self, "rank", "alpha")
+        _check_positive("lora", self, "rank", "alpha")
 
 
 @dataclass
@@ -125,12 +125,13 @@ def check_precision_name(precision: str, name: str) -> None:
         raise ValueError(f"{name} is {precision!r}; it must be float32 or bfloat16")
 
 
-def _check_positive(cfg: Any, *names: str) -> None:
+def _check_positive(part: str, cfg: Any, *names: str) -> None:
     for name in names:
         if getattr(cfg, name) < 1:
-            raise ValueError(f"{name} is {getattr(cfg, name)}; it must be at least 1")
+            raise ValueError(f"{part}.{name} is {getattr(cfg, name)}; it must be at least 1")
 
 
-def _check_multiple(cfg: Any, name: str, of: str) -> None:
-    if getattr(cfg, name) % getattr(cfg, of):
-        raise ValueError(f"{name} is {getattr(cfg, name)}; it must be a multiple of {of}, which is {getattr(cfg, of)}")
+def _check_multiple(part: str, cfg: Any, name: str, of: str) -> None:
+    value, divisor = getattr(cfg, name), getattr(cfg, of)
+    if value % divisor:
+        raise ValueError(f"{part}.{name} is {value}; it must be a multiple of {part}.{of}, which is {divisor}")
