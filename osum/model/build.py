@@ -5,7 +5,6 @@ A config names a `path` (Hugging Face folder or hub name) or gives sizes; the si
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Literal
@@ -24,6 +23,7 @@ from osum.model.precision import Precision, widen
 from osum.model.pretrained import pretrained_llm, pretrained_whisper
 from osum.model.speech_llm import SpeechLLM
 from osum.model.whisper import MultitaskWhisper
+from osum.near import near_names
 
 
 def build_whisper(sizes: WhisperSizes, vocab_size: int, num_ctc_units: int) -> MultitaskWhisper:
@@ -83,8 +83,7 @@ def freeze(model: nn.Module, patterns: list[str]) -> None:
     for pattern in patterns:
         matched = {name for name in names if re.search(pattern, name)}
         if not matched:
-            near = difflib.get_close_matches(pattern, names, n=5, cutoff=0.3) or names[:5]
-            raise ValueError(f"freeze: no parameter matches {pattern!r}; near names: {', '.join(near)}")
+            raise ValueError(f"freeze: no parameter matches {pattern!r}; {near_names(pattern, names)}")
         for name, parameter in model.named_parameters():
             if name in matched:
                 parameter.requires_grad_(False)

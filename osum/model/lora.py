@@ -5,12 +5,11 @@ Importing peft takes as long as all the rest, and a small model has no LoRA: hen
 
 from __future__ import annotations
 
-import difflib
-
 from torch import nn
 from transformers import PreTrainedModel
 
 from osum.model.configs import LoraConfig
+from osum.near import near_names
 
 
 def add_lora(llm: PreTrainedModel, cfg: LoraConfig) -> PreTrainedModel:
@@ -21,8 +20,7 @@ def add_lora(llm: PreTrainedModel, cfg: LoraConfig) -> PreTrainedModel:
     # peft refuses only if none of the targets is found.
     if missing := [target for target in cfg.targets if not any(name.endswith(f".{target}") for name in layers)]:
         names = sorted({name.rsplit(".", 1)[-1] for name in layers})
-        near = difflib.get_close_matches(missing[0], names, n=5, cutoff=0.3) or names
-        raise ValueError(f"lora.targets: no linear layer is named {missing[0]!r}; near names: {', '.join(near)}")
+        raise ValueError(f"lora.targets: no linear layer is named {missing[0]!r}; {near_names(missing[0], names)}")
     peft_config = peft.LoraConfig(
         r=cfg.rank, lora_alpha=cfg.alpha, lora_dropout=cfg.dropout, target_modules=cfg.targets, use_rslora=False
     )

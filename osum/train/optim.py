@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from osum.near import near_names
 from osum.train.configs import OptimConfig
 from osum.train.muon import Muon
 
@@ -91,10 +91,8 @@ def _parameter_groups(model: nn.Module, cfg: OptimConfig) -> tuple[list[dict[str
         muon = is_for_muon(name, parameter, cfg)
         groups.setdefault((muon, cfg.lr_scales.get(pattern or "", 1.0), decay), []).append(parameter)
     if unused:
-        near = difflib.get_close_matches(next(iter(unused)), [name for name, _ in trained], n=5, cutoff=0.3)
-        raise ValueError(
-            f"optim.lr_scales: nothing is left for {sorted(unused)} to match; near names: {', '.join(near)}"
-        )
+        near = near_names(min(unused), (name for name, _ in trained))
+        raise ValueError(f"optim.lr_scales: nothing is left for {sorted(unused)} to match; {near}")
     as_groups = [
         (muon, {"params": ps, "weight_decay": decay, "lr_scale": scale}) for (muon, scale, decay), ps in groups.items()
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 
 from torch import nn
 
 from osum import log
+from osum.near import near_names
 from osum.train.configs import PhaseConfig
 
 logger = log.get(__name__)
@@ -67,10 +67,9 @@ def _matched(phase: PhaseConfig, trained: Mapping[str, nn.Parameter]) -> set[str
     for pattern in phase.train:
         matched = {name for name in trained if re.search(pattern, name)}
         if not matched:
-            near = difflib.get_close_matches(pattern, trained, n=5, cutoff=0.3) or list(trained)[:5]
             raise ValueError(
                 f"train.phases: no trained parameter matches {pattern!r} of the phase from step {phase.start_step}; "
-                f"near names: {', '.join(near)}"
+                f"{near_names(pattern, trained)}"
             )
         found |= matched
     return found

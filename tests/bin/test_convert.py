@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, WhisperConfig, WhisperForConditio
 import osum
 from osum import config
 from osum.bin import convert
+from osum.model.convert.whisper_names import openai_name
 from osum.model.folder import load_sulm, load_whisper
 
 
@@ -38,7 +39,7 @@ def original(golden):
 def whisper_dir(tmp_path):
     config = WhisperConfig(
         vocab_size=40, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, num_mel_bins=128,
+        decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, num_mel_bins=128,
         pad_token_id=0, bos_token_id=0, eos_token_id=0, decoder_start_token_id=0,
     )  # fmt: skip
     WhisperForConditionalGeneration(config).save_pretrained(tmp_path / "whisper")
@@ -104,6 +105,21 @@ def test_whisper_goes_round_through_every_format(whisper_dir, tmp_path):
     first, last = (WhisperForConditionalGeneration.from_pretrained(p) for p in (whisper_dir, hf))
     assert all(torch.equal(p, last.get_parameter(n)) for n, p in first.named_parameters())
     assert load_whisper(ours)[0].encoder.n_mels == 128
+
+
+def test_openais_file_becomes_the_same_whisper_without_a_config(whisper_dir, tmp_path):
+    theirs = WhisperForConditionalGeneration.from_pretrained(whisper_dir)
+    state = {openai_name(n): p.detach() for n, p in theirs.model.named_parameters()}
+    dims = {
+        "n_mels": 128, "n_audio_ctx": 1500, "n_audio_state": 16, "n_audio_head": 2, "n_audio_layer": 1,
+        "n_vocab": 40, "n_text_ctx": 448, "n_text_state": 16, "n_text_head": 2, "n_text_layer": 1,
+    }  # fmt: skip
+    torch.save({"dims": dims, "model_state_dict": state}, tmp_path / "tiny.pt")
+    for source, checkpoint in {"openai": tmp_path / "tiny.pt", "hf": whisper_dir}.items():
+        argv = ["--source", source, "--checkpoint", str(checkpoint), "--target", "osum"]
+        convert.main([*argv, "--output", str(tmp_path / source)])
+    found, expected = (load_whisper(tmp_path / source)[0].state_dict() for source in ("openai", "hf"))
+    assert found.keys() == expected.keys() and all(torch.equal(found[n], expected[n]) for n in expected)
 
 
 @pytest.mark.parametrize(
