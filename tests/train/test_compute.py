@@ -81,6 +81,18 @@ def test_layers_compile_into_one_graph_each(sulm_record, toy_batch, lora):
         torch.testing.assert_close(grad, wanted[name], rtol=1e-3, atol=1e-3)
 
 
+def test_whispers_layers_compile_into_one_graph_each(sulm_record, toy_batch):
+    torch.manual_seed(0)
+    whisper = build_whisper(sulm_record.encoder, sulm_record.vocab_size, num_ctc_units=0)
+    wanted = gradients(whisper, toy_batch)
+    for part in ("encoder", "decoder"):
+        compile_block(whisper.blocks()[part][0], backend="aot_eager", fullgraph=True)
+    found = gradients(whisper, toy_batch)
+    assert found.keys() == wanted.keys()
+    for name, grad in found.items():
+        torch.testing.assert_close(grad, wanted[name], rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("is_faster", [True, False])
 def test_products_on_the_cpu_are_onednns_where_it_is_faster(sulm, toy_batch, monkeypatch, is_faster):
     monkeypatch.setattr(onednn, "is_faster", lambda: is_faster)
