@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -145,7 +146,6 @@ def test_help_names_every_option_and_stage():
         ("osum", 1, "--tokenizer.path '{llm}'"),
         ("osum", 3, "--tokenizer '{whisper}' --model.path '{whisper}'"),
         ("osum", 4, "--whisper_dir '{exp}/whisper' --out_dir '{exp}/sulm' --num_procs 1 --model.llm.path '{llm}'"),
-        ("pretrained", 4, "--encoder.path '{whisper}' --out_dir '{exp}/sulm' --num_procs 1 --model.llm.path '{llm}'"),
     ],
 )
 def test_pretrained_models_reach_the_stages_that_need_them(tmp_path, conf, stage, options):
@@ -164,8 +164,14 @@ def test_pretrained_models_reach_the_stages_that_need_them(tmp_path, conf, stage
 
 
 def test_a_configuration_can_leave_the_training_of_whisper_out(tmp_path):
-    done = sh("bash", RUN, "--conf", "pretrained", "--stage", "3", "--stop-stage", "3", "--exp-dir", tmp_path)
+    conf = shutil.copytree(ROOT / "egs/osum/conf/pretrained", tmp_path / "as_it_comes")
+    (conf / "train_whisper.yaml").unlink()
+    (tmp_path / "whisper").mkdir()
+    options = ["--conf", conf, "--whisper", tmp_path / "whisper", "--data-dir", tmp_path, "--exp-dir", tmp_path / "exp"]
+    done = sh("bash", RUN, *options, "--stage", "3", "--stop-stage", "3")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = sh("bash", RUN, *options, "--stage", "4", "--stop-stage", "4", "--dry-run")
+    assert f"--encoder.path {tmp_path}/whisper --out_dir" in done.stdout and "--whisper_dir" not in done.stdout
 
 
 def test_option_values_are_never_evaluated(tmp_path):
