@@ -168,10 +168,11 @@ def test_a_configuration_can_leave_the_training_of_whisper_out(tmp_path):
     (conf / "train_whisper.yaml").unlink()
     (tmp_path / "whisper").mkdir()
     options = ["--conf", conf, "--whisper", tmp_path / "whisper", "--data-dir", tmp_path, "--exp-dir", tmp_path / "exp"]
-    done = sh("bash", RUN, *options, "--stage", "3", "--stop-stage", "3")
+    done = sh("bash", RUN, *options, "--nproc", "1", "--stage", "3", "--stop-stage", "3")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    done = sh("bash", RUN, *options, "--stage", "4", "--stop-stage", "4", "--dry-run")
+    done = sh("bash", RUN, *options, "--nproc", "1", "--stage", "3", "--stop-stage", "4")
     assert f"--encoder.path {tmp_path}/whisper --out_dir" in done.stdout and "--whisper_dir" not in done.stdout
+    assert done.returncode == 1 and f"ERROR {tmp_path}/" in done.stderr, "it takes the option, and then lacks its data"
 
 
 def test_option_values_are_never_evaluated(tmp_path):
