@@ -69,6 +69,11 @@ class SpeechLLM(nn.Module):
         """Return the layers of each part, of which training may recompute or compile some."""
         return {"encoder": self.encoder.whisper.layers, "adaptor": self.adaptor.layers, "llm": self.llm.model.layers}
 
+    @property
+    def heard(self) -> nn.Module:
+        """The module whose vectors the LLM hears."""
+        return self.adaptor
+
     def embed_speech(self, audio: Tensor, audio_lens: Tensor) -> tuple[Tensor, Packing]:
         """Packed audio (N,) at 16 kHz -> packed speech embeddings (S, H) at 12.5 Hz and their packing."""
         return self.adaptor(*self.encoder(*self.log_mel(audio, audio_lens)))

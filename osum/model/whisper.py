@@ -55,6 +55,11 @@ class MultitaskWhisper(nn.Module):
         """Return the layers of each part, of which training may recompute or compile some."""
         return {"encoder": self.encoder.whisper.layers, "decoder": self.decoder.layers}
 
+    @property
+    def heard(self) -> nn.Module:
+        """The module whose vectors the decoder hears."""
+        return self.encoder
+
     def decode(self, input_ids: Tensor, segments: Packing, frames: Tensor, memory: Packing) -> Tensor:
         """Packed token ids (L,) over packed encoder frames (E, D) -> packed hidden states (L, D)."""
         if segments.max_len > self.max_positions:

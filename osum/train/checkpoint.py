@@ -97,14 +97,14 @@ def prune(folder: Path, keep_last: int, keep_best: Mapping[str, int] | None = No
 def best(folder: Path, metric: str, count: int) -> list[Path]:
     """Return the best checkpoints by a metric of the dev set, best first, the earlier of equal ones.
 
-    The lower the better, but for names that end in `accuracy`. ValueError if no checkpoint knows the metric.
+    The lower the better, but for names that end in `accuracy` or `rank`. ValueError if no checkpoint knows the metric.
     """
     known = {p: _read_state(p)["metrics"] for p in existing(folder)}
     values = {p: metrics[metric] for p, metrics in known.items() if metric in metrics}
     if not values and any(known.values()):
         names = sorted({name for metrics in known.values() for name in metrics})
         raise ValueError(f"{folder}: no checkpoint has the metric {metric!r}; they have {', '.join(names)}")
-    return sorted(values, key=values.__getitem__, reverse=metric.endswith("accuracy"))[:count]
+    return sorted(values, key=values.__getitem__, reverse=metric.endswith(("accuracy", "rank")))[:count]
 
 
 def resume(folder: Path, optimizer: Optimizer) -> int:

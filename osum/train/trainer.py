@@ -18,7 +18,7 @@ from osum.model.losses import Loss
 from osum.model.precision import autocast
 from osum.rng import rng_for
 from osum.text.template import IGNORED
-from osum.train import checkpoint, compute, finite, memory, parallel, preemption, window
+from osum.train import checkpoint, compute, finite, memory, parallel, preemption, spread, window
 from osum.train.board import Board
 from osum.train.configs import TrainConfig
 from osum.train.examples import Chosen, ExampleWriter
@@ -151,12 +151,13 @@ class Trainer:
         """Return the means over the dev set, without augmentation or dropout."""
         self.model.eval()
         meter = Meter(self.tasks)
-        for pack in self.valid_packs():
-            batch = pack.batch.to(self.world.device)
-            with autocast(self.world.device, self.cfg.precision):
-                meter.add(batch, self.model(batch))
-            self.watchdog.progress("a batch of the dev set")
-        return meter.read()
+        with spread.observing(self.model.heard) as heard:
+            for pack in self.valid_packs():
+                batch = pack.batch.to(self.world.device)
+                with autocast(self.world.device, self.cfg.precision):
+                    meter.add(batch, self.model(batch))
+                self.watchdog.progress("a batch of the dev set")
+        return meter.read() | {"speech_rank": heard.effective_rank()}
 
     def _forward(self, batch: Batch, step: Step, micro: int) -> Loss:
         exchanging = micro == len(step.batches) - 1

@@ -112,16 +112,17 @@ def test_the_last_are_kept(tmp_path):
     assert names(tmp_path) == ["step-00000010", "step-00000015"]
 
 
-def test_the_best_by_each_metric_are_kept_as_well(tmp_path):
+@pytest.mark.parametrize("higher_is_better", ["token_accuracy", "speech_rank"])
+def test_the_best_by_each_metric_are_kept_as_well(tmp_path, higher_is_better):
     losses, accuracies = (0.5, 0.3, 0.3, 0.9, 0.8), (0.1, 0.9, 0.2, 0.3, 0.4)
     for step, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True), start=1):
-        save(tmp_path, step, metrics={"loss": loss, "token_accuracy": accuracy})
+        save(tmp_path, step, metrics={"loss": loss, higher_is_better: accuracy})
     save(tmp_path, 6)  # without a validation
     best = [p.name for p in checkpoint.best(tmp_path, "loss", 3)]
     assert best == ["step-00000002", "step-00000003", "step-00000001"]
-    checkpoint.prune(tmp_path, keep_last=1, keep_best={"loss": 2, "token_accuracy": 2})
+    checkpoint.prune(tmp_path, keep_last=1, keep_best={"loss": 2, higher_is_better: 2})
     assert names(tmp_path) == ["step-00000002", "step-00000003", "step-00000005", "step-00000006"]
-    with pytest.raises(ValueError, match="no checkpoint has the metric 'los'; they have loss, token_accuracy"):
+    with pytest.raises(ValueError, match=f"no checkpoint has the metric 'los'; they have loss, {higher_is_better}"):
         checkpoint.prune(tmp_path, keep_last=1, keep_best={"los": 1})
 
 

@@ -56,6 +56,7 @@ def test_every_window_has_one_line(trained):
         "epoch",
     } <= first.keys()
     assert first["lr"] == 1e-3 and 0 < last["loss"] < 6.5 and 0 <= last["token_accuracy"] <= 1
+    assert 1 < last["speech_rank"] < 24 and "speech_rank" not in first
 
 
 def test_the_flop_of_a_step_become_a_share_of_the_peak(make_trainer, frozen_encoder_record, tmp_path):

@@ -1,4 +1,4 @@
-"""Curves of one training stage: loss, loss per task and learning rate over steps."""
+"""Curves of one training stage: loss, loss per task, learning rate and speech rank over steps."""
 
 from __future__ import annotations
 
@@ -21,21 +21,28 @@ LEGEND_ROWS = 16
 
 
 def training(title: str, curves: Curves) -> bytes:
-    """Return a PNG of the training and dev loss, the loss per task (dev where logged) and the learning rate."""
+    """Return a PNG: train and dev loss, loss per task (dev where logged), learning rate, speech rank if logged."""
+    rank = curves.get("dev", "speech_rank")
     with canvas.figure(11.0, 3.1) as fig:
-        loss, tasks, rate = fig.subplots(1, 3, width_ratios=(1.25, 1.25, 0.8))
-        _loss(loss, curves)
-        loss.set_title(f"{title}: loss")
-        _per_task(tasks, curves)
+        mosaic = [["loss", "tasks", "rate"], ["loss", "tasks", "rate" if rank is None else "rank"]]
+        panels = fig.subplot_mosaic(mosaic, width_ratios=(1.25, 1.25, 0.8))
+        _loss(panels["loss"], curves)
+        panels["loss"].set_title(f"{title}: loss")
+        _per_task(panels["tasks"], curves)
         if (lr := curves.get("train", "lr")) is not None:
-            rate.plot(lr.steps, lr.values, color=canvas.REFERENCE)
-        rate.set_title("learning rate")
-        for axes in (loss, tasks, rate):
-            axes.set_xlabel("step")
+            panels["rate"].plot(lr.steps, lr.values, color=canvas.REFERENCE)
+        panels["rate"].set_title("learning rate")
+        if rank is not None:
+            panels["rank"].plot(rank.steps, rank.values, color=canvas.SWAPPED, marker="o", markersize=3)
+            panels["rank"].set_title("speech rank (dev)")
+            panels["rank"].set_ylim(bottom=0)
+        for name, axes in panels.items():
+            if name != "rate" or rank is None:
+                axes.set_xlabel("step")
             axes.set_xlim(left=0)
             axes.ticklabel_format(axis="x", style="plain", useOffset=False)
             axes.locator_params(axis="x", nbins=5)
-        rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        panels["rate"].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         return canvas.png(fig)
 
 

@@ -71,6 +71,7 @@ def test_training_curves() -> None:
     loss = Points(steps, np.geomspace(8.0, 0.1, 100))
     full = Curves({("train", "loss"): loss, ("dev", "loss"): loss, ("dev", "loss.asr"): loss, ("train", "lr"): loss})
     assert size_of(training("sulm", full))[0] > 900
+    assert training("sulm", Curves({**full.series, ("dev", "speech_rank"): loss})) != training("sulm", full)
     assert size_of(training("sulm", Curves({})))[0] > 900
 
 
