@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from argparse import ArgumentError
 from itertools import pairwise
@@ -13,6 +14,12 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 T = TypeVar("T")
+UNION = re.compile(
+    r"Does not validate against any of the Union subtypes Subtypes: \[[^,\]]*, <class 'NoneType'>\] Errors: "
+    r"- (?P<error>.*) - Expected a <class 'NoneType'>.*"
+)
+"""What jsonargparse says of options that may be null: the error, and that the value is not null."""
+CLASS = re.compile(r"Problem with given class_path '[^']*': ")
 
 
 def load(config_class: type[T], argv: list[str] | None = None, file_option: str = "--config") -> T:
@@ -41,7 +48,8 @@ def _parse(config_class: type[T], argv: list[str], file_option: str = "--config"
         parsed.pop(file_option.lstrip("-"))
         return config_class(**vars(parser.instantiate_classes(parsed)))
     except (ArgumentError, ValueError) as err:
-        raise ValueError(" ".join(str(err).split())) from err
+        message = " ".join(str(err).split())
+        raise ValueError(CLASS.sub("", UNION.sub(r"\g<error>", message))) from err
 
 
 def _resolve_annotations(hint: Any) -> None:

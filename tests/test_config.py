@@ -17,6 +17,17 @@ class Optim:
 
 
 @dataclass
+class Lora:
+    """What may be absent."""
+
+    rank: int = 8
+
+    def __post_init__(self):
+        if self.rank < 1:
+            raise ValueError(f"lora.rank is {self.rank}; it must be at least 1")
+
+
+@dataclass
 class Config:
     """A stage."""
 
@@ -24,6 +35,7 @@ class Config:
     """Where it goes."""
     optim: Optim = field(default_factory=Optim)
     tasks: tuple[str, ...] = ("asr",)
+    lora: Lora | None = None
     max_steps: int | None = None
     """Steps; > 0."""
 
@@ -41,17 +53,18 @@ def yaml_file(tmp_path):
 
 def test_a_yaml_fills_nested_fields_and_later_flags_win(yaml_file):
     argv = ["--config", str(yaml_file), "--optim.lr", "1e-4", "--max_steps", "2"]
-    assert config.load(Config, argv) == Config(Path("from_yaml"), Optim(1e-4), ("ser", "sap+sgc"), 2)
+    assert config.load(Config, argv) == Config(Path("from_yaml"), Optim(1e-4), ("ser", "sap+sgc"), None, 2)
 
 
 def test_saved_configs_read_back_equal(tmp_path):
-    made = Config(Path("a b"), Optim(3e-5), ("日常", "asr"), None)
+    made = Config(Path("a b"), Optim(3e-5), ("日常", "asr"), Lora(4), None)
     config.save(made, tmp_path / "config.yaml")
     assert config.read(Config, tmp_path / "config.yaml") == made
     assert config.to_dict(made) == {
         "out_dir": "a b",
         "optim": {"lr": 3e-5},
         "tasks": ["日常", "asr"],
+        "lora": {"rank": 4},
         "max_steps": None,
     }
 
@@ -62,6 +75,12 @@ def test_saved_configs_read_back_equal(tmp_path):
         (["--out_dir", "x", "--optim.lrr", "1"], ["--optim.lrr"]),
         (["--out_dir", "x", "--optim.lr", "fast"], ["optim.lr", "float", "fast"]),
         (["--out_dir", "x", "--max_steps", "-1"], ["max_steps is -1; it must be > 0"]),
+        (
+            ["--out_dir", "x", "--lora.rank", "many"],
+            ['error: Parser key "lora": Parser key "rank": ', "int", "many; --help"],
+        ),
+        (["--out_dir", "x", "--lora.rnk", "4"], ["error: Parser key \"lora\": Option 'rnk' is not accepted; --help"]),
+        (["--out_dir", "x", "--lora.rank", "0"], ["error: lora.rank is 0; it must be at least 1; --help"]),
         ([], ["required", "out_dir"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
     ],
