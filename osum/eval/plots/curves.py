@@ -35,6 +35,8 @@ def training(title: str, curves: Curves) -> bytes:
         if rank is not None:
             panels["rank"].plot(rank.steps, rank.values, color=canvas.SWAPPED, marker="o", markersize=3)
             panels["rank"].set_title("speech rank (dev)")
+            panels["rank"].update_datalim([(0, 0)])  # the top is found for all from zero on
+            panels["rank"].autoscale_view()
             panels["rank"].set_ylim(bottom=0)
         for name, axes in panels.items():
             if name != "rate" or rank is None:
