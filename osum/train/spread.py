@@ -1,6 +1,6 @@
 """Over how many directions the vectors that a module gives are spread.
 
-Few, where an adaptor has collapsed: all audio is alike to the language model, which can but guess the tags.
+Few, where an adaptor has collapsed: to the language model all audio is nearly alike.
 """
 
 from __future__ import annotations
